@@ -1,0 +1,86 @@
+"""The uploads, each read as it was when its event was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from functions.aws.objects import code_of, read_pieces
+from functions.batch.errors import InputChanged
+from functions.batch.model import Job
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412"})
+_RECIPES = ("recipe.yaml", "recipe.yml", "recipe.json")
+
+
+class Inbox:
+    """See `functions.batch.ports.InputFiles`. The bucket is the one that a job's event named."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def pin(self, job: Job) -> Job:
+        version = job.version_id or self._version_with_etag(job)
+        try:
+            head = self._s3.head_object(**_where(job, version))
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                raise InputChanged(
+                    f"{job.key!r} was deleted or replaced before it was read. Drop it again."
+                ) from error
+            raise
+        return msgspec.structs.replace(job, version_id=version, bytes=head["ContentLength"])
+
+    def _version_with_etag(self, job: Job) -> str | None:
+        """Events may come without a version: the newest one with the event's ETag then."""
+        if job.etag is None:
+            return None
+        pages = self._s3.get_paginator("list_object_versions").paginate(
+            Bucket=job.bucket, Prefix=job.key
+        )
+        for page in pages:
+            for version in page.get("Versions", ()):
+                if version["Key"] == job.key and version["ETag"].strip('"') == job.etag.strip('"'):
+                    found: str = version["VersionId"]
+                    return None if found == "null" else found
+        return None
+
+    def recipe(self, job: Job) -> str | None:
+        folder = job.key.rpartition("/")[0]
+        while True:
+            prefix = f"{folder}/" if folder else ""
+            for name in _RECIPES:
+                if self._exists(job.bucket, prefix + name):
+                    return prefix + name
+            if not folder:
+                return None
+            folder = folder.rpartition("/")[0]
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        try:
+            self._s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                return False
+            raise
+        return True
+
+    def chunks(self, job: Job, start: int) -> Iterator[bytes]:
+        try:
+            yield from read_pieces(self._s3, start, **_where(job, job.version_id))
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                raise InputChanged(
+                    f"{job.key!r} was deleted or replaced while it was read. Drop it again."
+                ) from error
+            raise
+
+
+def _where(job: Job, version: str | None) -> dict[str, str]:
+    where = {"Bucket": job.bucket, "Key": job.key}
+    if version is not None:
+        return {**where, "VersionId": version}
+    return where if job.etag is None else {**where, "IfMatch": f'"{job.etag.strip(chr(34))}"'}

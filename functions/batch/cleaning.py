@@ -1,0 +1,93 @@
+"""Deletes what a shard left at its provider, once its results are durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from functions.batch import waits
+from functions.batch.errors import Missing, ProviderError
+from functions.batch.model import ProviderFile, Shard, ShardStep, Tag, now
+from functions.batch.ports import Alerts, Ledger, Provider
+
+TRIES = 5
+
+
+class Cleaner(msgspec.Struct, kw_only=True):
+    stack: str
+    ledger: Ledger
+    provider: Callable[[], Provider]
+    alerts: Alerts
+
+    def clean_up(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
+        """One try. What cannot be deleted in five is recorded and told, and the job goes on."""
+        shard = self.ledger.shard(job_id, shard_id)
+        if shard.status != "collected":
+            return ShardStep(next="done")
+        tries = 1 if step is None or step.next != "again" else step.lap + 1
+        left = [file for file in self._files(shard) if not self._deleted(file)]
+        if left and tries < TRIES:
+            wait = waits.trouble_wait(tries - 1)
+            return ShardStep(next="again", wait_seconds=wait, lap=tries)
+        if left:
+            self.alerts.alert(
+                f"Batchdrop: {len(left)} files left at {shard.provider}",
+                f"Job {job_id}, shard {shard_id}: "
+                + "; ".join(f"{file.kind} {file.id}: {file.error}" for file in left[:20]),
+            )
+        shard.status = "cleaned"
+        self.ledger.save_shard(shard)
+        return ShardStep(next="done")
+
+    def _files(self, shard: Shard) -> list[ProviderFile]:
+        files = [
+            file
+            for file in self.ledger.files(shard.job_id, shard.shard_id)
+            if file.deleted_at is None
+        ]
+        return files + self._strays(shard, {file.id for file in files})
+
+    def _strays(self, shard: Shard, known: set[str]) -> list[ProviderFile]:
+        """Uploads of attempts whose answer was lost. One attempt that went well left none."""
+        if shard.attempt < 2 or shard.intent_at is None:
+            return []
+        tag = Tag(
+            stack=self.stack,
+            job_id=shard.job_id,
+            shard_id=shard.shard_id,
+            attempt=shard.attempt,
+        )
+        try:
+            found = self.provider().find_staged(tag, shard.intent_at)
+        except ProviderError:
+            return []
+        strays = [
+            ProviderFile(
+                job_id=shard.job_id,
+                shard_id=shard.shard_id,
+                provider=shard.provider,
+                kind=file.kind,
+                id=file.id,
+                created_at=now(),
+            )
+            for file in found
+            if file.id not in known
+        ]
+        for stray in strays:
+            self.ledger.add_file(stray)
+        return strays
+
+    def _deleted(self, file: ProviderFile) -> bool:
+        try:
+            self.provider().delete(file)
+        except Missing:
+            pass
+        except ProviderError as error:
+            file.error = error.message
+            self.ledger.save_file(file)
+            return False
+        file.error = None
+        file.deleted_at = now()
+        self.ledger.save_file(file)
+        return True

@@ -1,0 +1,250 @@
+"""Harvests a shard: every row of it ends as a finished line or goes again.
+
+The remainder is rows sent minus rows answered; what a provider says of its own counts is not
+asked. Answers come in any order: they are spooled to disk with an index of where each lies, and
+read back in the order of the rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from functions.batch import envelope, layout
+from functions.batch.errors import ProviderError
+from functions.batch.lines import Transit, pack_keyed, pack_row
+from functions.batch.model import (
+    GAVE_UP,
+    MAX_RESENDS,
+    Answer,
+    Answered,
+    Collected,
+    Reason,
+    Refusal,
+    RowError,
+    Shard,
+    Source,
+)
+from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.shard_files import WorkRow, key_of, shard_rows
+from functions.batch.spools import PartSpools, SourceSpool
+from functions.batch.submission import CANCELLED
+from functions.batch.tally import Problems
+
+
+class Collector(msgspec.Struct, kw_only=True):
+    ledger: Ledger
+    objects: Objects
+    dialect: Dialect
+    provider: Callable[[], Provider]
+    max_rounds: int
+
+    def collect(self, job_id: str, shard_id: str) -> None:
+        """Stores what the shard came to, then says so in the ledger. May run twice."""
+        shard = self.ledger.shard(job_id, shard_id)
+        if shard.status in ("collected", "cleaned"):
+            return
+        cancelled = self.ledger.job(job_id).cancel_requested
+        with tempfile.TemporaryDirectory() as directory:
+            harvest = _Harvest(shard, self, Path(directory), cancelled=cancelled)
+            with (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool:
+                found = self._fetch(shard, spool)
+                for place, row in enumerate(shard_rows(shard, self.objects)):
+                    harvest.settle(place, row, found.get(row.key), spool)
+            collected = harvest.finish()
+        self.objects.put(layout.collected(job_id, shard_id), msgspec.json.encode(collected))
+        shard.status = "collected"
+        shard.answered = Answered(
+            succeeded=collected.succeeded,
+            failed=collected.failed,
+            again=sum(source.weight.rows for source in collected.remainder),
+        )
+        self.ledger.save_shard(shard)
+
+    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, tuple[int, int]]:
+        """Where each row's answer lies in the spool. Of two answers to one row the one that
+        succeeded stays."""
+        found: dict[str, tuple[int, int]] = {}
+        if not shard.outputs:
+            return found
+        good: set[str] = set()
+        position = 0
+        for line in self._answers(shard):
+            answer = self._parsed(line, shard)
+            if answer is None:
+                continue
+            key = key_of(answer.id)
+            if key in good:
+                continue
+            if answer.verdict == "succeeded":
+                good.add(key)
+            spool.write(line)
+            found[key] = (position, len(line))
+            position += len(line)
+        return found
+
+    def _answers(self, shard: Shard) -> Iterator[bytes]:
+        try:
+            yield from self.provider().answers(shard.outputs)
+        except ProviderError:
+            # Retried by the workflow, until Reconcile gives the shard up: then what came is kept.
+            if shard.refusal is None or shard.refusal.code != GAVE_UP:
+                raise
+
+    def _parsed(self, line: bytes, shard: Shard) -> Answer | None:
+        """None for a line that is no answer, or not one to this shard: its rows, if it has any,
+        count as unanswered."""
+        try:
+            answer = self.dialect.answer(line, shard.group)
+        except ValueError:
+            return None
+        mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
+        return answer if mine in answer.id else None
+
+
+class _Harvest:
+    """Sorts a shard's rows, in order, into finished ones and those that go again."""
+
+    def __init__(
+        self, shard: Shard, collector: Collector, directory: Path, *, cancelled: bool
+    ) -> None:
+        self._shard = shard
+        self._dialect = collector.dialect
+        self._objects = collector.objects
+        self._max_rounds = collector.max_rounds
+        self._directory = directory
+        self._cancelled = cancelled
+        self._refusal = _usable(shard)
+        self._counts = Answered()
+        self._problems = Problems()
+        self._parts = PartSpools(collector.objects, directory)
+        self._again: dict[int, SourceSpool] = {}
+        origin = f"shard-{shard.shard_id}"
+        self._part = layout.part(shard.job_id, origin)
+        self._failed = layout.failed_part(shard.job_id, origin)
+
+    def settle(
+        self, place: int, row: WorkRow, where: tuple[int, int] | None, spool: IO[bytes]
+    ) -> None:
+        if where is None:
+            self._settle_unanswered(place, row)
+            return
+        spool.seek(where[0])
+        answer = self._dialect.answer(spool.read(where[1]), self._shard.group)
+        error = answer.error
+        if answer.verdict == "succeeded" or error is None:
+            self._counts.succeeded += 1
+            self._finish(row, answer)
+        elif answer.verdict == "failed":
+            self._fail(row, error, answer)
+        elif answer.verdict == "again":
+            self._own_failure(place, row, error, answer)
+        else:
+            self._resend(place, row, error, answer)
+
+    def _settle_unanswered(self, place: int, row: WorkRow) -> None:
+        refusal = self._refusal
+        if refusal is None:
+            error = RowError(
+                code="no_answer",
+                message="The batch ended without an answer.",
+                retryable=True,
+            )
+            if self._shard.complete:
+                self._own_failure(place, row, error)
+            else:
+                self._resend(place, row, error)
+            return
+        named = refusal.lines.get(place + 1)
+        if named is not None:
+            self._fail(row, _final(named))
+        elif refusal.then == "fail" or (refusal.then == "split" and self._shard.rows == 1):
+            self._fail(row, _final(Reason(refusal.code, refusal.message)))
+        else:
+            error = RowError(code=refusal.code, message=refusal.message, retryable=True)
+            self._resend(place, row, error)
+
+    def _own_failure(
+        self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
+    ) -> None:
+        transit = row.transit
+        transit = Transit(transit.failures + 1, transit.resends, error.code, error.message)
+        if self._cancelled or transit.failures >= self._max_rounds:
+            self._fail(row, error, answer)
+        else:
+            self._go_again(place, row, transit)
+
+    def _resend(
+        self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
+    ) -> None:
+        transit = row.transit
+        transit = Transit(transit.failures, transit.resends + 1, error.code, error.message)
+        if self._cancelled:
+            self._fail(row, _final(Reason(CANCELLED.code, CANCELLED.message)))
+        elif transit.resends > MAX_RESENDS:
+            self._fail(row, error, answer)
+        else:
+            self._go_again(place, row, transit)
+
+    def _fail(self, row: WorkRow, error: RowError, answer: Answer | None = None) -> None:
+        self._counts.failed += 1
+        self._problems.note(error)
+        self._parts.add(self._failed, row.key, pack_keyed(row.key, row.line))
+        self._finish(row, answer, error)
+
+    def _finish(self, row: WorkRow, answer: Answer | None, error: RowError | None = None) -> None:
+        custom_id = self._dialect.custom_id(row.line)
+        if answer is not None:
+            tail = envelope.answered(answer, custom_id, self._shard)
+        else:
+            assert error is not None  # a row without an answer fails with a reason
+            tail = envelope.failed(error, custom_id, self._shard)
+        self._parts.add(self._part, row.key, pack_keyed(row.key, tail))
+
+    def _go_again(self, place: int, row: WorkRow, transit: Transit) -> None:
+        self._counts.again += 1
+        half = 0
+        split = self._refusal is not None and self._refusal.then == "split"
+        if split:
+            half = 2 * place // self._shard.rows
+        spool = self._again.get(half)
+        if spool is None:
+            key = layout.rows(self._shard.job_id, f"again-{self._shard.shard_id}", half)
+            spool = SourceSpool(self._shard.group, key, self._directory, alone=split)
+            self._again[half] = spool
+        packed = pack_row(row.key, row.line, transit)
+        spool.add(row.key, packed, self._dialect.weigh(row.line))
+
+    def finish(self) -> Collected:
+        return Collected(
+            shard_id=self._shard.shard_id,
+            succeeded=self._counts.succeeded,
+            failed=self._counts.failed,
+            parts=self._parts.store(self._part),
+            failed_parts=self._parts.store(self._failed),
+            remainder=list(self._remainder()),
+            problems=self._problems.by_code,
+        )
+
+    def _remainder(self) -> Iterator[Source]:
+        delay = 0 if self._refusal is None else self._refusal.delay_seconds
+        for half in sorted(self._again):
+            yield self._again[half].store(self._objects, delay_seconds=delay)
+
+
+def _usable(shard: Shard) -> Refusal | None:
+    """A refusal that names only lines which the shard does not have names none."""
+    refusal = shard.refusal
+    if refusal is None or not refusal.lines:
+        return refusal
+    lines = {line: why for line, why in refusal.lines.items() if 1 <= line <= shard.rows}
+    then = refusal.then if lines else "split"
+    return msgspec.structs.replace(refusal, lines=lines, then=then)
+
+
+def _final(reason: Reason) -> RowError:
+    return RowError(code=reason.code, message=reason.message, retryable=False)

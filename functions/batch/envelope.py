@@ -1,0 +1,114 @@
+"""A line of `results.jsonl`, but for its row number, which only the last step knows.
+
+Lines are put together from bytes: what a provider answered is copied, not decoded.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from functions.batch.model import Answer, Reason, RowError, Shard, Usage
+
+SUCCEEDED = b"s"
+FAILED = b"f"
+INVALID = b"i"
+"""A tail's first byte, which never gets into the results: it says what to count the row as."""
+
+_WORDS = {SUCCEEDED: b"succeeded", FAILED: b"failed", INVALID: b"invalid"}
+
+_encode = msgspec.json.Encoder().encode
+_USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
+
+
+def answered(answer: Answer, custom_id: bytes, shard: Shard) -> bytes:
+    """The tail of a row that a batch answered, for good."""
+    status = SUCCEEDED if answer.verdict == "succeeded" else FAILED
+    return _line(
+        custom_id=custom_id,
+        status=status,
+        text=answer.text,
+        response=answer.response,
+        error=b"null" if answer.error is None else _encode(answer.error),
+        origin=_origin(shard),
+        usage=_usage(answer.usage),
+    )
+
+
+def failed(error: RowError, custom_id: bytes, shard: Shard) -> bytes:
+    """The tail of a row that has no answer of its own and will get none."""
+    return _line(
+        custom_id=custom_id,
+        status=FAILED,
+        text=b"null",
+        response=b"null",
+        error=_encode(error),
+        origin=_origin(shard),
+        usage=b"null",
+    )
+
+
+_NO_ORIGIN = b'"provider":null,"model":null,"batch_id":null,"mode":null,"round":0'
+
+
+def invalid(reason: Reason, custom_id: bytes) -> bytes:
+    """The tail of a row that was never sent."""
+    return _never_sent(INVALID, reason, custom_id)
+
+
+def unresolved(reason: Reason) -> bytes:
+    """The tail of a row of which nothing came back, whatever was tried."""
+    return _never_sent(FAILED, reason, b"null")
+
+
+def _never_sent(status: bytes, reason: Reason, custom_id: bytes) -> bytes:
+    error = RowError(code=reason.code, message=reason.message, retryable=False)
+    return _line(
+        custom_id=custom_id,
+        status=status,
+        text=b"null",
+        response=b"null",
+        error=_encode(error),
+        origin=_NO_ORIGIN,
+        usage=b"null",
+    )
+
+
+def _origin(shard: Shard) -> bytes:
+    return b'"provider":%b,"model":%b,"batch_id":%b,"mode":"batch","round":%d' % (
+        _encode(shard.provider),
+        _encode(shard.model),
+        _encode(shard.batch_id),
+        shard.round,
+    )
+
+
+def _usage(usage: Usage | None) -> bytes:
+    if usage is None:
+        return b"null"
+    return _USAGE % (
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+    )
+
+
+def _line(
+    *,
+    custom_id: bytes,
+    status: bytes,
+    text: bytes,
+    response: bytes,
+    error: bytes,
+    origin: bytes,
+    usage: bytes,
+) -> bytes:
+    return (
+        b'%b"custom_id":%b,"status":"%b","text":%b,"response":%b,"error":%b,%b,"usage":%b,'
+        b'"cost_usd":null,"list_cost_usd":null}'
+        % (status, custom_id, _WORDS[status], text, response, error, origin, usage)
+    )
+
+
+def numbered(row: int, tail: bytes) -> bytes:
+    return b'{"row":%d,%b\n' % (row, tail[1:])

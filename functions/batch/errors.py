@@ -1,0 +1,87 @@
+"""What can go wrong outside, in the domain's words. Adapters translate a vendor's errors to these.
+
+    BatchdropError
+    ├── InvalidRow            this line is not a request: the row ends as `invalid`
+    ├── InputChanged          the uploaded object is not there any more, or not the same
+    ├── Conflict              another writer changed the ledger's record first
+    └── ProviderError         a provider's answer to a call of ours
+        ├── KeyMissing        no API key is stored
+        ├── AccountBlocked    key refused, credit exhausted, access closed: a person has to act
+        ├── Throttled         not now: nothing was created
+        ├── OverCapacity      too much is queued for the model: nothing was created
+        ├── NotVisible        the uploaded file is not seen yet: nothing was created
+        ├── Refused           the request itself is at fault: nothing was created
+        ├── Missing           no such object
+        └── Unavailable       no answer, or a server's error: whether it took effect is unknown
+
+The tree decides what a use case may do next: after `Unavailable` a create is looked up before it
+is tried again; after the others nothing was created.
+"""
+
+from __future__ import annotations
+
+
+class BatchdropError(Exception):
+    """Base of everything below."""
+
+
+class InvalidRow(BatchdropError):
+    """A line that no provider may see. `readable`: it is a JSON object, so it can be mended."""
+
+    def __init__(self, code: str, message: str, *, readable: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.readable = readable
+
+
+class InputChanged(BatchdropError):
+    """The object that the upload's event named cannot be read any more."""
+
+    code = "input_changed"
+
+
+class Conflict(BatchdropError):
+    """The record was changed by another writer since it was read."""
+
+
+class ProviderError(BatchdropError):
+    """`code` is the provider's own where it gave one; `retry_after` in seconds."""
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class KeyMissing(ProviderError):
+    """No key is stored for the provider."""
+
+
+class AccountBlocked(ProviderError):
+    """The account, not the request, is refused."""
+
+
+class Throttled(ProviderError):
+    """Too many calls."""
+
+
+class OverCapacity(ProviderError):
+    """The queue for this model is full."""
+
+
+class NotVisible(ProviderError):
+    """A file that was just uploaded is not found."""
+
+
+class Refused(ProviderError):
+    """The request is wrong, whenever it is sent."""
+
+
+class Missing(ProviderError):
+    """The object does not exist."""
+
+
+class Unavailable(ProviderError):
+    """The call may or may not have taken effect."""

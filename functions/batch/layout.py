@@ -1,0 +1,60 @@
+"""Where a job's work and results lie in their buckets."""
+
+from __future__ import annotations
+
+
+def ranges(job_id: str) -> str:
+    return f"{job_id}/ranges.json"
+
+
+def range_result(job_id: str, number: int) -> str:
+    return f"{job_id}/ranges/{number:06d}.json"
+
+
+def range_results(job_id: str) -> str:
+    return f"{job_id}/ranges/"
+
+
+def rows(job_id: str, origin: str, number: int) -> str:
+    return f"{job_id}/rows/{origin}-{number:05d}.rows"
+
+
+def part(job_id: str, origin: str) -> str:
+    return f"{job_id}/parts/{origin}.part"
+
+
+def failed_part(job_id: str, origin: str) -> str:
+    return f"{job_id}/failed/{origin}.part"
+
+
+def unreadable_part(job_id: str, origin: str) -> str:
+    return f"{job_id}/unreadable/{origin}.part"
+
+
+def shard(job_id: str, shard_id: str) -> str:
+    return f"{job_id}/shards/{shard_id}.json"
+
+
+def round_manifest(job_id: str, number: int) -> str:
+    return f"{job_id}/rounds/{number:02d}.json"
+
+
+def round_runs(job_id: str, number: int) -> str:
+    return f"{job_id}/rounds/{number:02d}-runs.json"
+
+
+def collected(job_id: str, shard_id: str) -> str:
+    return f"{job_id}/collected/{shard_id}.json"
+
+
+def all_collected(job_id: str) -> str:
+    return f"{job_id}/collected/"
+
+
+def everything(job_id: str) -> str:
+    return f"{job_id}/"
+
+
+def result(job_id: str, name: str) -> str:
+    """`name` is `results.jsonl`, `failed.jsonl`, `invalid.txt` or `summary.json`."""
+    return f"{job_id}/{name}"

@@ -1,0 +1,138 @@
+"""Lines of a byte stream, and the place that each has in the job.
+
+Lines end at `b"\\n"` only: U+2028, U+0085 and the like are text inside a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+BOM = b"\xef\xbb\xbf"
+KEY_LENGTH = 16
+"""`RRRRRR-NNNNNNNNN`: range and row in the range, so that keys sort as bytes in input order."""
+
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""Above the largest request that any provider takes; a longer line is not kept in memory."""
+
+EXCERPT_BYTES = 65_536
+
+
+def row_key(range_number: int, row: int) -> str:
+    return f"{range_number:06d}-{row:09d}"
+
+
+class Oversized(msgspec.Struct, frozen=True):
+    """A line longer than `MAX_LINE_BYTES`: its first bytes and its length."""
+
+    excerpt: bytes
+    size: int
+
+
+def iter_lines(
+    chunks: Iterable[bytes], *, max_bytes: int = MAX_LINE_BYTES
+) -> Iterator[bytes | Oversized]:
+    """Every line without its newline, the last one also if it has none."""
+    pending: list[bytes] = []
+    held = 0
+    dropped = 0
+    for chunk in chunks:
+        lines = chunk.split(b"\n")
+        if len(lines) > 1:
+            first = b"".join((*pending, lines[0])) if pending else lines[0]
+            yield _bounded(first, dropped, max_bytes)
+            pending, held, dropped = [], 0, 0
+            for line in lines[1:-1]:
+                yield _bounded(line, 0, max_bytes)
+        tail = lines[-1]
+        if not tail:
+            continue
+        if held > max_bytes:
+            dropped += len(tail)
+            continue
+        pending.append(tail)
+        held += len(tail)
+    if pending:
+        yield _bounded(b"".join(pending), dropped, max_bytes)
+
+
+def _bounded(line: bytes, dropped: int, max_bytes: int) -> bytes | Oversized:
+    size = len(line) + dropped
+    return Oversized(line[:EXCERPT_BYTES], size) if size > max_bytes else line
+
+
+def range_lines(
+    chunks: Iterable[bytes],
+    start: int,
+    end: int | None,
+    *,
+    max_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[bytes | Oversized]:
+    """The lines whose first byte lies in `[start, end)`.
+
+    `chunks` begin one byte before `start` (at 0 for the first range) and run on past `end`, so
+    that a line which crosses a border belongs to exactly one range: the one it begins in.
+    """
+    position = start - 1 if start else 0
+    skip_first = start > 0
+    for line in iter_lines(chunks, max_bytes=max_bytes):
+        size = line.size if isinstance(line, Oversized) else len(line)
+        if skip_first:
+            skip_first = False
+        elif end is not None and position >= end:
+            return
+        else:
+            yield line
+        position += size + 1
+
+
+def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[bytes | Oversized]:
+    """Lines that are rows: no blank ones; without byte order mark and carriage return."""
+    for line in lines:
+        if isinstance(line, Oversized):
+            yield line
+            at_start = False
+            continue
+        if at_start:
+            at_start = False
+            line = line.removeprefix(BOM)
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        if line and not line.isspace():
+            yield line
+
+
+class Transit(msgspec.Struct, array_like=True):
+    """What a row on its way has gone through: rounds spent by failures of its own, times sent
+    again for another cause, and the last error, to be told if it never succeeds."""
+
+    failures: int = 0
+    resends: int = 0
+    code: str | None = None
+    message: str | None = None
+
+
+_transit = msgspec.json.Decoder(Transit)
+_FRESH = msgspec.json.encode(Transit())
+
+
+def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
+    """One line of a source: key, what the row has gone through, the user's line as it was."""
+    header = _FRESH if transit is None else msgspec.json.encode(transit)
+    return b"%b %b\t%b\n" % (key.encode(), header, line)
+
+
+def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
+    """Key, transit and line of `packed` (without its newline)."""
+    head, _, line = packed.partition(b"\t")
+    return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
+
+
+def pack_keyed(key: str, payload: bytes) -> bytes:
+    """One line of a part: key and payload."""
+    return b"%b %b\n" % (key.encode(), payload)
+
+
+def unpack_keyed(packed: bytes) -> tuple[bytes, bytes]:
+    return packed[:KEY_LENGTH], packed[KEY_LENGTH + 1 :]

@@ -1,0 +1,374 @@
+"""What the domain talks about: jobs, groups, sources, shards, provider files, answers.
+
+Every stored shape carries a version `v`, so that a function of the next release can read what a
+running job's earlier functions wrote. Unknown fields are ignored for the same reason.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+JobStatus = Literal[
+    "planning",
+    "scheduled",
+    "awaiting_approval",
+    "running",
+    "paused",
+    "assembling",
+    "succeeded",
+    "partial",
+    "failed",
+    "rejected",
+    "cancelled",
+]
+FINAL_JOB_STATUSES: frozenset[JobStatus] = frozenset(
+    {"succeeded", "partial", "failed", "rejected", "cancelled"}
+)
+
+ShardStatus = Literal["planned", "intent", "submitted", "ended", "collected", "cleaned"]
+
+RowStatus = Literal["succeeded", "failed", "invalid"]
+
+MAX_RESENDS = 10
+"""How often a row, or a shard's workflow, may go again for a cause that is not its own."""
+
+GAVE_UP = "gave_up"
+"""Code of the rows of a shard whose workflow never came to its end."""
+
+
+def now() -> str:
+    """ISO 8601 in UTC with milliseconds; sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why something ended as it did: a code to program against, a sentence that says what to do."""
+
+    code: str
+    message: str
+
+
+class RowCounts(msgspec.Struct, kw_only=True):
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    invalid: int = 0
+
+
+class Outputs(msgspec.Struct, kw_only=True):
+    """`s3://` addresses of what a job left; null where there was nothing to write."""
+
+    results: str | None = None
+    failed: str | None = None
+    invalid: str | None = None
+    summary: str | None = None
+
+
+class Job(msgspec.Struct, kw_only=True):
+    job_id: str
+    bucket: str
+    key: str
+    bytes: int
+    created_at: str
+    status: JobStatus = "planning"
+    version_id: str | None = None
+    etag: str | None = None
+    reason: Reason | None = None
+    verdict: Literal["rejected", "failed"] | None = None
+    finished_at: str | None = None
+    round: int = 0
+    rows: RowCounts | None = None
+    cancel_requested: bool = False
+    outputs: Outputs | None = None
+    expires_at: int | None = None
+    v: int = 1
+
+
+class Group(msgspec.Struct, frozen=True, order=True):
+    """What one batch may hold: one provider, one endpoint, one model. `variant` tells rows apart
+    that a provider would not take together for another reason."""
+
+    provider: str
+    endpoint: str
+    model: str
+    variant: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What fits into one batch. `inputs` counts the texts of embedding requests, `output` the
+    bytes that the answers are expected to have."""
+
+    rows: int
+    bytes: int
+    inputs: int
+    output: int
+
+
+class Weight(msgspec.Struct, kw_only=True):
+    """What a row, or several, take of the limits."""
+
+    rows: int = 0
+    bytes: int = 0
+    inputs: int = 0
+    output: int = 0
+
+    def plus(self, other: Weight) -> Weight:
+        return Weight(
+            rows=self.rows + other.rows,
+            bytes=self.bytes + other.bytes,
+            inputs=self.inputs + other.inputs,
+            output=self.output + other.output,
+        )
+
+    def add(self, other: Weight) -> None:
+        self.rows += other.rows
+        self.bytes += other.bytes
+        self.inputs += other.inputs
+        self.output += other.output
+
+    def fits(self, limits: Limits) -> bool:
+        return (
+            self.rows <= limits.rows
+            and self.bytes <= limits.bytes
+            and self.inputs <= limits.inputs
+            and self.output <= limits.output
+        )
+
+
+class ParsedRow(msgspec.Struct, frozen=True):
+    """What sharding needs to know of a line."""
+
+    group: Group
+    weight: Weight
+
+
+class IndexedRow(msgspec.Struct, frozen=True):
+    """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
+    `offset` in bytes."""
+
+    row: int
+    custom_id: str
+    line: bytes
+    offset: int
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """An object of keyed lines, sorted by key, all of them between `first` and `last`."""
+
+    key: str
+    first: str
+    last: str
+
+
+class Source(Part, kw_only=True):
+    """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
+    batch that held them was refused without naming the row."""
+
+    group: Group
+    weight: Weight
+    alone: bool = False
+    delay_seconds: int = 0
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """How often a code ended a row, and the first message that came with it."""
+
+    count: int
+    message: str
+
+
+class RangeResult(msgspec.Struct, kw_only=True):
+    """What reading one range of the input left behind."""
+
+    range: int
+    rows: int
+    invalid: int
+    sources: list[Source]
+    parts: list[Part]
+    failed: list[Part]
+    unreadable: list[Part]
+    problems: dict[str, Tally]
+    v: int = 1
+
+
+class ShardManifest(msgspec.Struct, kw_only=True):
+    """The sources that make up a shard, in order. Kept in the work bucket: it has no bound."""
+
+    shard_id: str
+    sources: list[Source]
+    v: int = 1
+
+
+class Collected(msgspec.Struct, kw_only=True):
+    """What one shard came to. `remainder`: the rows that go again."""
+
+    shard_id: str
+    succeeded: int
+    failed: int
+    parts: list[Part]
+    failed_parts: list[Part]
+    remainder: list[Source]
+    problems: dict[str, Tally]
+    v: int = 1
+
+
+class Refusal(msgspec.Struct, kw_only=True):
+    """Why a shard's batch did not run, for all rows or for those that `rows` names.
+
+    `then` is what becomes of the rows it speaks of: `fail` for good, `resend` without spending a
+    round, `split` the shard to find the row. Rows that it does not name are sent again.
+    """
+
+    code: str
+    message: str
+    then: Literal["fail", "resend", "split"]
+    lines: dict[int, Reason] = {}
+    delay_seconds: int = 0
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """As the provider reports it: for display, never for accounting."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class Answered(msgspec.Struct, kw_only=True):
+    succeeded: int = 0
+    failed: int = 0
+    again: int = 0
+
+
+class Shard(msgspec.Struct, kw_only=True):
+    """The ledger's record of one batch. `rev` guards every write of it.
+
+    `staged` are the provider files uploaded for the batch, `outputs` those that hold its answers.
+    `creating`: a create was begun and its outcome is not known; `looks` counts the look-ups since.
+    """
+
+    job_id: str
+    shard_id: str
+    round: int
+    number: int
+    provider: str
+    endpoint: str
+    model: str
+    rows: int
+    bytes: int
+    variant: str = ""
+    status: ShardStatus = "planned"
+    rev: int = 0
+    attempt: int = 0
+    looks: int = 0
+    intent_at: str | None = None
+    staged: list[str] = []
+    creating: bool = False
+    batch_id: str | None = None
+    provider_status: str | None = None
+    progress: Progress | None = None
+    submitted_at: str | None = None
+    ended_at: str | None = None
+    outputs: list[str] = []
+    refusal: Refusal | None = None
+    complete: bool = False
+    cancel_sent: bool = False
+    answered: Answered | None = None
+    delay_seconds: int = 0
+    v: int = 1
+
+    @property
+    def group(self) -> Group:
+        return Group(self.provider, self.endpoint, self.model, self.variant)
+
+
+class ProviderFile(msgspec.Struct, kw_only=True):
+    """Something created at a provider that must not stay there."""
+
+    job_id: str
+    shard_id: str
+    provider: str
+    kind: str
+    id: str
+    created_at: str
+    deleted_at: str | None = None
+    error: str | None = None
+    v: int = 1
+
+
+class Tag(msgspec.Struct, frozen=True, kw_only=True):
+    """Names an attempt to create a batch, at the provider, so that it can be found again."""
+
+    stack: str
+    job_id: str
+    shard_id: str
+    attempt: int
+
+
+class BatchState(msgspec.Struct, kw_only=True):
+    """A batch as its provider reports it, in our words.
+
+    `outcome` is null while it runs. `ended`: whatever was finished is in `outputs`, what has no
+    answer there goes again, spending a round only if `complete`. `refused`: see `refusal`.
+    """
+
+    status: str
+    outcome: Literal["ended", "refused"] | None
+    complete: bool = False
+    outputs: list[ProviderObject] = []
+    refusal: Refusal | None = None
+    progress: Progress | None = None
+    retry_after: float | None = None
+
+
+class ProviderObject(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    id: str
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """Tokens. Input includes cache reads and writes, output includes reasoning."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+
+
+class RowError(msgspec.Struct, kw_only=True):
+    code: str
+    message: str
+    retryable: bool
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What a provider said to one row.
+
+    `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;
+    `resend`, the row was never tried. `response` and `text` are JSON as it came.
+    """
+
+    id: str
+    verdict: Literal["succeeded", "failed", "again", "resend"]
+    response: bytes = b"null"
+    text: bytes = b"null"
+    usage: Usage | None = None
+    error: RowError | None = None
+
+
+class ShardStep(msgspec.Struct, kw_only=True):
+    """What a step of the shard's workflow decided, and the counters that its next lap needs.
+
+    `lap` counts the visits of the state, `waited` sums the seconds asked of Wait states: both run
+    alike on a shortened clock. `troubles` counts laps in a row that met the same trouble.
+    """
+
+    next: Literal["wait_to_submit", "wait", "collect", "again", "done"]
+    wait_seconds: int = 0
+    lap: int = 0
+    waited: int = 0
+    troubles: int = 0
+    trouble: str = ""

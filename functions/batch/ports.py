@@ -1,0 +1,221 @@
+"""What the use cases need from outside: small Protocols, met by `functions.aws` and
+`functions.providers`, and by in-memory twins in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from functions.batch.model import (
+    Answer,
+    BatchState,
+    Group,
+    IndexedRow,
+    Job,
+    JobStatus,
+    Limits,
+    ParsedRow,
+    ProviderFile,
+    ProviderObject,
+    Reason,
+    Shard,
+    Tag,
+    Weight,
+)
+
+
+class Writer(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Objects(Protocol):
+    """One bucket. Keys are below the job's own prefix."""
+
+    def get(self, key: str) -> bytes: ...
+
+    def find(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+    def put_new(self, key: str, data: bytes) -> None:
+        """Keeps what is there already."""
+        ...
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """The object's bytes in bounded pieces; a broken read resumes."""
+        ...
+
+    def upload(self, path: Path, key: str) -> None: ...
+
+    def writer(self, key: str) -> AbstractContextManager[Writer]:
+        """The object appears whole when the block ends, and not at all when it raises."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]: ...
+
+    def delete(self, keys: Iterable[str]) -> None: ...
+
+    def uri(self, key: str) -> str: ...
+
+
+class InputFiles(Protocol):
+    """The uploads, each pinned to the version that its event named."""
+
+    def pin(self, job: Job) -> Job:
+        """The job with `version_id` and `bytes` of the very upload. Raises `InputChanged`."""
+        ...
+
+    def recipe(self, job: Job) -> str | None:
+        """The key of the recipe in the file's folder, or in the nearest one above it."""
+        ...
+
+    def chunks(self, job: Job, start: int) -> Iterator[bytes]:
+        """Bytes from `start` on, in bounded pieces. Raises `InputChanged`."""
+        ...
+
+
+class Ledger(Protocol):
+    """Jobs, shards and provider files. Writes are conditional: see each method."""
+
+    def create_job(self, job: Job) -> bool:
+        """False if it exists already: the same upload, delivered again."""
+        ...
+
+    def job(self, job_id: str) -> Job: ...
+
+    def update_job(self, job_id: str, changes: dict[str, object]) -> None:
+        """Sets attributes of a job that exists."""
+        ...
+
+    def change_status(
+        self, job_id: str, old: JobStatus, new: JobStatus, reason: Reason | None
+    ) -> bool:
+        """Whether the job was in the old status, and so is in the new one now."""
+        ...
+
+    def create_shard(self, shard: Shard) -> None:
+        """Keeps a record that is there already."""
+        ...
+
+    def shard(self, job_id: str, shard_id: str) -> Shard: ...
+
+    def shards(self, job_id: str, round_number: int | None = None) -> Iterator[Shard]:
+        """In order of round and number."""
+        ...
+
+    def save_shard(self, shard: Shard) -> Shard:
+        """Writes if `rev` is still the stored one; returns it with the next `rev`.
+
+        Raises `Conflict`."""
+        ...
+
+    def add_file(self, file: ProviderFile) -> None:
+        """Keeps a record that is there already."""
+        ...
+
+    def save_file(self, file: ProviderFile) -> None: ...
+
+    def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]: ...
+
+    def index_rows(
+        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+    ) -> None:
+        """`results` is the address of the file that the rows' offsets point into; `expires_at`
+        in seconds since 1970."""
+        ...
+
+
+class Dialect(Protocol):
+    """A provider's line shapes and limits, without its SDK.
+
+    `framing`: what stands before a file's requests, between them, and after them.
+    """
+
+    provider: str
+    framing: tuple[bytes, bytes, bytes]
+
+    def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
+        """Whether a line with these top-level keys is this provider's."""
+        ...
+
+    def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
+        """Raises `InvalidRow`."""
+        ...
+
+    def weigh(self, line: bytes) -> Weight:
+        """Of a line that was parsed before."""
+        ...
+
+    def limits(self, group: Group) -> Limits: ...
+
+    def request(self, line: bytes, row_id: str) -> bytes:
+        """The line as the provider gets it: with our id, all else as it was."""
+        ...
+
+    def answer(self, line: bytes, group: Group) -> Answer:
+        """Raises `ValueError` for a line that is no answer."""
+        ...
+
+    def custom_id(self, line: bytes) -> bytes:
+        """The user's id as JSON, `null` where there is none."""
+        ...
+
+
+class Provider(Protocol):
+    """A batch API. Nothing in it retries a call that creates something."""
+
+    name: str
+    uses_staged_files: bool
+
+    def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
+        """Uploads a shard's file, where the provider takes files."""
+        ...
+
+    def find_staged(self, tag: Tag, since: str) -> list[ProviderObject]:
+        """Files of the tag's shard, of any attempt, created after `since`."""
+        ...
+
+    def create(
+        self,
+        path: Path | None,
+        tag: Tag,
+        group: Group,
+        staged: Sequence[str],
+        rows: int,
+    ) -> str:
+        """The id of the new batch."""
+        ...
+
+    def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
+        """Batches of the tag's shard, of any attempt, created after `since`."""
+        ...
+
+    def poll(self, batch_id: str) -> BatchState: ...
+
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        """The answer lines of all output files, in any order."""
+        ...
+
+    def cancel(self, batch_id: str) -> None: ...
+
+    def delete(self, file: ProviderFile) -> None:
+        """Raises `Missing` where it is gone already."""
+        ...
+
+
+class Events(Protocol):
+    def publish(self, detail_type: str, detail: dict[str, object]) -> None: ...
+
+
+class Alerts(Protocol):
+    def alert(self, subject: str, message: str) -> None: ...
+
+
+class Workflows(Protocol):
+    def start_job(self, job_id: str) -> None:
+        """Starting the same job again is success."""
+        ...

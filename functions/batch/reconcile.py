@@ -1,0 +1,274 @@
+"""Opens the next round: what was read or sent, minus what was answered, packed into shards.
+
+The first round's remainder is the whole input. A round's plan is stored before anything of it is
+started and never changed, so that a step which runs twice opens the same round.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from functions.batch import layout
+from functions.batch.model import (
+    GAVE_UP,
+    MAX_RESENDS,
+    Collected,
+    Group,
+    Limits,
+    RangeResult,
+    Refusal,
+    RowCounts,
+    Shard,
+    ShardManifest,
+    Source,
+    Weight,
+)
+from functions.batch.ports import Events, Ledger, Objects
+
+MOST_INLINE = 40
+"""Up to here a round's shards run in the job's own map; its payload and history stay small."""
+
+_LONGEST_DELAY = 3_600
+
+
+class PlannedShard(msgspec.Struct, kw_only=True):
+    shard_id: str
+    number: int
+    group: Group
+    weight: Weight
+    sources: list[Source]
+    delay_seconds: int
+
+
+class Rerun(msgspec.Struct, kw_only=True):
+    """A shard whose workflow ended before it was cleaned: it goes on from its ledger record."""
+
+    shard_id: str
+    provider: str
+    run: int
+
+
+class RoundPlan(msgspec.Struct, kw_only=True):
+    """`taken`: the shards whose remainders are in this round's shards."""
+
+    number: int
+    shards: list[PlannedShard]
+    reruns: list[Rerun]
+    taken: list[str]
+    v: int = 1
+
+
+class ShardRun(msgspec.Struct, kw_only=True):
+    """What the workflow's map needs to start one shard; `name` is the execution's."""
+
+    provider: str
+    shard_id: str
+    name: str
+    delay_seconds: int
+
+
+class Round(msgspec.Struct, kw_only=True):
+    """`shards` is filled for an inline round only; else the map reads `manifest`."""
+
+    number: int
+    run: Literal["none", "inline", "distributed"]
+    shards: list[ShardRun]
+    manifest: str
+
+
+LimitsOf = Callable[[Group], Limits]
+
+
+def open_round(
+    job_id: str,
+    number: int,
+    *,
+    ledger: Ledger,
+    objects: Objects,
+    events: Events,
+    limits_of: LimitsOf,
+) -> Round:
+    if ledger.job(job_id).verdict is not None:
+        return _as_round(job_id, number, [], objects)
+    plan = _stored_plan(objects, job_id, number)
+    if plan is None:
+        plan = _plan(job_id, number, ledger, objects, limits_of)
+        objects.put_new(layout.round_manifest(job_id, number), msgspec.json.encode(plan))
+        plan = _stored_plan(objects, job_id, number) or plan
+    for planned in plan.shards:
+        _create(job_id, number, planned, ledger, objects)
+    for rerun in plan.reruns:
+        if rerun.run > MAX_RESENDS:
+            _give_up(ledger.shard(job_id, rerun.shard_id), ledger)
+    _tell(job_id, number, ledger, objects, events)
+    runs = [_start(job_id, planned) for planned in plan.shards]
+    runs += [_restart(job_id, rerun) for rerun in plan.reruns]
+    return _as_round(job_id, number, runs, objects)
+
+
+def _stored_plan(objects: Objects, job_id: str, number: int) -> RoundPlan | None:
+    data = objects.find(layout.round_manifest(job_id, number))
+    return None if data is None else msgspec.json.decode(data, type=RoundPlan)
+
+
+def _plan(
+    job_id: str, number: int, ledger: Ledger, objects: Objects, limits_of: LimitsOf
+) -> RoundPlan:
+    if number == 1:
+        sources = [source for result in range_results(objects, job_id) for source in result.sources]
+        return RoundPlan(number=1, shards=pack(sources, 1, limits_of), reruns=[], taken=[])
+    earlier = [
+        plan for k in range(1, number) if (plan := _stored_plan(objects, job_id, k)) is not None
+    ]
+    done = {shard_id for plan in earlier for shard_id in plan.taken}
+    runs = Counter(run.shard_id for plan in earlier for run in (*plan.shards, *plan.reruns))
+    taken: list[str] = []
+    sources: list[Source] = []
+    reruns: list[Rerun] = []
+    for shard in ledger.shards(job_id):
+        if shard.status in ("collected", "cleaned") and shard.shard_id not in done:
+            taken.append(shard.shard_id)
+            sources += collected(objects, job_id, shard.shard_id).remainder
+        if shard.status != "cleaned" and runs[shard.shard_id] <= MAX_RESENDS + 1:
+            run = runs[shard.shard_id] + 1
+            reruns.append(Rerun(shard_id=shard.shard_id, provider=shard.provider, run=run))
+    return RoundPlan(
+        number=number,
+        shards=pack(sources, number, limits_of),
+        reruns=reruns,
+        taken=taken,
+    )
+
+
+def range_results(objects: Objects, job_id: str) -> Iterator[RangeResult]:
+    """In order of the ranges."""
+    for key in sorted(objects.keys(layout.range_results(job_id))):
+        yield msgspec.json.decode(objects.get(key), type=RangeResult)
+
+
+def collected(objects: Objects, job_id: str, shard_id: str) -> Collected:
+    return msgspec.json.decode(objects.get(layout.collected(job_id, shard_id)), type=Collected)
+
+
+def all_collected(objects: Objects, job_id: str) -> Iterator[Collected]:
+    for key in sorted(objects.keys(layout.all_collected(job_id))):
+        yield msgspec.json.decode(objects.get(key), type=Collected)
+
+
+def pack(sources: Iterable[Source], round_number: int, limits_of: LimitsOf) -> list[PlannedShard]:
+    """Fills shards with sources of one group, in input order. Rows are not touched: a shard is a
+    list of sources, read one after the other."""
+    packed: list[list[Source]] = []
+    weights: list[Weight] = []
+    open_for: dict[Group, int] = {}
+    for source in sorted(sources, key=lambda each: (each.first, each.group)):
+        index = None if source.alone else open_for.get(source.group)
+        if index is not None and weights[index].plus(source.weight).fits(limits_of(source.group)):
+            packed[index].append(source)
+            weights[index].add(source.weight)
+            continue
+        packed.append([source])
+        weights.append(Weight().plus(source.weight))
+        if not source.alone:
+            open_for[source.group] = len(packed) - 1
+    return [
+        PlannedShard(
+            shard_id=f"{round_number:02d}-{number:05d}",
+            number=number,
+            group=shard[0].group,
+            weight=weight,
+            sources=shard,
+            delay_seconds=max(source.delay_seconds for source in shard),
+        )
+        for number, (shard, weight) in enumerate(zip(packed, weights, strict=True), 1)
+    ]
+
+
+def _create(
+    job_id: str, number: int, planned: PlannedShard, ledger: Ledger, objects: Objects
+) -> None:
+    manifest = ShardManifest(shard_id=planned.shard_id, sources=planned.sources)
+    objects.put(layout.shard(job_id, planned.shard_id), msgspec.json.encode(manifest))
+    ledger.create_shard(
+        Shard(
+            job_id=job_id,
+            shard_id=planned.shard_id,
+            round=number,
+            number=planned.number,
+            provider=planned.group.provider,
+            endpoint=planned.group.endpoint,
+            model=planned.group.model,
+            variant=planned.group.variant,
+            rows=planned.weight.rows,
+            bytes=planned.weight.bytes,
+            delay_seconds=planned.delay_seconds,
+        )
+    )
+
+
+def _give_up(shard: Shard, ledger: Ledger) -> None:
+    if shard.refusal is None and shard.status not in ("collected", "cleaned"):
+        shard.refusal = Refusal(
+            code=GAVE_UP,
+            message=f"The shard's workflow broke off {MAX_RESENDS} times; its log says why.",
+            then="fail",
+        )
+        ledger.save_shard(shard)
+
+
+def _tell(job_id: str, number: int, ledger: Ledger, objects: Objects, events: Events) -> None:
+    """Keeps the job's record true, and announces it once it is known to have rows."""
+    ranges = list(range_results(objects, job_id))
+    counts = RowCounts(
+        total=sum(result.rows for result in ranges),
+        invalid=sum(result.invalid for result in ranges),
+    )
+    for result in all_collected(objects, job_id):
+        counts.succeeded += result.succeeded
+        counts.failed += result.failed
+    changes: dict[str, object] = {"rows": counts, "round": number}
+    job = ledger.job(job_id)
+    if number == 1 and counts.total and job.status == "planning":
+        changes["status"] = "running"
+        events.publish(
+            "Job Accepted",
+            {
+                "job_id": job_id,
+                "status": "running",
+                "input": {"bucket": job.bucket, "key": job.key, "bytes": job.bytes},
+                "rows": msgspec.to_builtins(counts),
+            },
+        )
+    ledger.update_job(job_id, changes)
+
+
+def _start(job_id: str, planned: PlannedShard) -> ShardRun:
+    return ShardRun(
+        provider=planned.group.provider,
+        shard_id=planned.shard_id,
+        name=f"{job_id}-{planned.shard_id}-1",
+        delay_seconds=planned.delay_seconds,
+    )
+
+
+def _restart(job_id: str, rerun: Rerun) -> ShardRun:
+    return ShardRun(
+        provider=rerun.provider,
+        shard_id=rerun.shard_id,
+        name=f"{job_id}-{rerun.shard_id}-{rerun.run}",
+        delay_seconds=min(30 * 2**rerun.run, _LONGEST_DELAY),
+    )
+
+
+def _as_round(job_id: str, number: int, runs: list[ShardRun], objects: Objects) -> Round:
+    manifest = layout.round_runs(job_id, number)
+    if not runs:
+        return Round(number=number, run="none", shards=[], manifest=manifest)
+    if len(runs) <= MOST_INLINE:
+        return Round(number=number, run="inline", shards=runs, manifest=manifest)
+    objects.put(manifest, msgspec.json.encode(runs))
+    return Round(number=number, run="distributed", shards=[], manifest=manifest)

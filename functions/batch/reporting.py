@@ -1,0 +1,178 @@
+"""Ends a job: its status for good, `summary.json`, and the event."""
+
+from __future__ import annotations
+
+import msgspec
+
+from functions.batch import layout
+from functions.batch.model import (
+    FINAL_JOB_STATUSES,
+    Job,
+    JobStatus,
+    Outputs,
+    Reason,
+    RowCounts,
+    now,
+)
+from functions.batch.ports import Events, Ledger, Objects
+from functions.batch.reconcile import all_collected, range_results
+from functions.batch.tally import Problems
+
+_NO_COST: dict[str, object] = {
+    "estimated_usd": None,
+    "actual_usd": None,
+    "list_usd": None,
+    "saved_usd": None,
+    "by_model": {},
+}
+
+
+class Failure(msgspec.Struct, kw_only=True):
+    """What the workflow caught, as Step Functions words it."""
+
+    error: str = msgspec.field(name="Error", default="unknown")
+    cause: str = msgspec.field(name="Cause", default="")
+
+
+class Reporter(msgspec.Struct, kw_only=True):
+    ledger: Ledger
+    work: Objects
+    results: Objects
+    events: Events
+
+    def report(self, job_id: str, failure: Failure | None) -> JobStatus:
+        """May run twice: a job that has ended keeps its end, and is only told again."""
+        job = self.ledger.job(job_id)
+        if job.status not in FINAL_JOB_STATUSES:
+            job = self._end(job, failure)
+        summary = self._summary(job)
+        key = layout.result(job_id, "summary.json")
+        self.results.put(key, msgspec.json.format(msgspec.json.encode(summary), indent=2))
+        self._publish(job)
+        return job.status
+
+    def _end(self, job: Job, failure: Failure | None) -> Job:
+        job.rows = job.rows or RowCounts()
+        if failure is not None:
+            job.verdict = "failed"
+            job.reason = Reason(
+                "internal",
+                f"A step of the job failed and was given up ({failure.error}). What was collected "
+                "is kept in the work bucket; the execution's history says more.",
+            )
+        elif job.verdict is None and not job.rows.total:
+            job.verdict = "rejected"
+            job.reason = Reason("empty", "The file has no rows, only blank lines.")
+        elif job.verdict is None:
+            job.reason = self._commonest(job)
+        job.status = _status(job)
+        job.finished_at = now()
+        job.outputs = job.outputs or Outputs()
+        key = layout.result(job.job_id, "summary.json")
+        job.outputs.summary = self.results.uri(key)
+        changes: dict[str, object] = {
+            name: getattr(job, name)
+            for name in (
+                "status",
+                "verdict",
+                "reason",
+                "finished_at",
+                "outputs",
+                "rows",
+            )
+        }
+        self.ledger.update_job(job.job_id, changes)
+        return job
+
+    def _commonest(self, job: Job) -> Reason | None:
+        """What most of the rows that did not succeed have in common."""
+        assert job.rows is not None
+        lost = job.rows.total - job.rows.succeeded
+        problems = Problems()
+        problems.merge(each.problems for each in range_results(self.work, job.job_id))
+        problems.merge(each.problems for each in all_collected(self.work, job.job_id))
+        found = problems.commonest()
+        if not lost or found is None:
+            return None
+        code, tally = found
+        return Reason(
+            code,
+            f"{lost} of {job.rows.total} rows did not succeed; "
+            f"{'all' if tally.count == lost else tally.count} of them: {tally.message}",
+        )
+
+    def _summary(self, job: Job) -> dict[str, object]:
+        shards = list(self.ledger.shards(job.job_id))
+        return {
+            "job_id": job.job_id,
+            "status": job.status,
+            "reason": job.reason,
+            "input": _input(job),
+            "created_at": job.created_at,
+            "finished_at": job.finished_at,
+            "rows": job.rows,
+            "rounds": max((shard.round for shard in shards if shard.batch_id), default=0),
+            "batches": [
+                {
+                    "provider": shard.provider,
+                    "model": shard.model,
+                    "batch_id": shard.batch_id,
+                    "rows": shard.rows,
+                    "status": shard.provider_status,
+                    "submitted_at": shard.submitted_at,
+                    "ended_at": shard.ended_at,
+                }
+                for shard in shards
+                if shard.batch_id
+            ],
+            "cost": _NO_COST,
+            "provider_files": self._provider_files(job.job_id),
+            "outputs": job.outputs,
+        }
+
+    def _provider_files(self, job_id: str) -> dict[str, object]:
+        files = list(self.ledger.files(job_id))
+        left = [file for file in files if file.deleted_at is None]
+        return {
+            "created": len(files),
+            "deleted": len(files) - len(left),
+            "left": len(left),
+            "left_items": [
+                {
+                    "provider": file.provider,
+                    "kind": file.kind,
+                    "id": file.id,
+                    "error": file.error,
+                }
+                for file in left
+            ],
+        }
+
+    def _publish(self, job: Job) -> None:
+        detail_type = "Job Rejected" if job.status == "rejected" else "Job Completed"
+        detail: dict[str, object] = {
+            "job_id": job.job_id,
+            "status": job.status,
+            "reason": job.reason,
+            "input": _input(job),
+            "rows": job.rows,
+            "cost": _NO_COST,
+            "outputs": job.outputs,
+        }
+        self.events.publish(detail_type, detail)
+
+
+def _input(job: Job) -> dict[str, object]:
+    return {"bucket": job.bucket, "key": job.key, "bytes": job.bytes}
+
+
+def _status(job: Job) -> JobStatus:
+    rows = job.rows
+    assert rows is not None
+    if job.verdict is not None:
+        return job.verdict
+    if rows.succeeded == rows.total:
+        return "succeeded"
+    if job.cancel_requested:
+        return "cancelled"
+    return "partial" if rows.succeeded else "failed"

@@ -1,0 +1,83 @@
+"""Keyed lines on their way to the work bucket: spooled to disk, uploaded when closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+from functions.batch.model import Group, Part, Source, Weight
+from functions.batch.ports import Objects
+
+
+class Spool:
+    """One object in the making. Lines must come in key order."""
+
+    def __init__(self, key: str, directory: Path) -> None:
+        self.key = key
+        self.rows = 0
+        self.first = ""
+        self.last = ""
+        self._path = directory / key.replace("/", "_")
+        self._file: IO[bytes] = self._path.open("wb", buffering=1 << 18)
+
+    def add(self, row_key: str, line: bytes) -> None:
+        if not self.rows:
+            self.first = row_key
+        self.last = row_key
+        self.rows += 1
+        self._file.write(line)
+
+    def store(self, objects: Objects) -> Part:
+        """Uploads what was added and frees the disk."""
+        self._file.close()
+        try:
+            objects.upload(self._path, self.key)
+        finally:
+            self._path.unlink()
+        return Part(key=self.key, first=self.first, last=self.last)
+
+
+class PartSpools:
+    """Spools that exist only once something is added to them."""
+
+    def __init__(self, objects: Objects, directory: Path) -> None:
+        self._objects = objects
+        self._directory = directory
+        self._open: dict[str, Spool] = {}
+
+    def add(self, key: str, row_key: str, line: bytes) -> None:
+        spool = self._open.get(key)
+        if spool is None:
+            spool = self._open[key] = Spool(key, self._directory)
+        spool.add(row_key, line)
+
+    def store(self, key: str) -> list[Part]:
+        """The part, or nothing if no line was added."""
+        spool = self._open.pop(key, None)
+        return [] if spool is None else [spool.store(self._objects)]
+
+
+class SourceSpool:
+    """Rows of one group, and what they weigh."""
+
+    def __init__(self, group: Group, key: str, directory: Path, *, alone: bool = False) -> None:
+        self.group = group
+        self.weight = Weight()
+        self._alone = alone
+        self._spool = Spool(key, directory)
+
+    def add(self, row_key: str, line: bytes, weight: Weight) -> None:
+        self._spool.add(row_key, line)
+        self.weight.add(weight)
+
+    def store(self, objects: Objects, *, delay_seconds: int = 0) -> Source:
+        part = self._spool.store(objects)
+        return Source(
+            key=part.key,
+            first=part.first,
+            last=part.last,
+            group=self.group,
+            weight=self.weight,
+            alone=self._alone,
+            delay_seconds=delay_seconds,
+        )

@@ -1,0 +1,240 @@
+"""Submits one shard, once.
+
+The intent is in the ledger before the provider hears anything, and so is the moment of creating.
+Whoever finds a create without a batch looks for the batch at the provider first; only after three
+look-ups that found nothing, a lap apart, is it created again. A definite refusal withdraws the
+intent: nothing was created then.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from functions.batch import waits
+from functions.batch.errors import (
+    AccountBlocked,
+    KeyMissing,
+    Missing,
+    NotVisible,
+    OverCapacity,
+    ProviderError,
+    Refused,
+    Throttled,
+)
+from functions.batch.model import (
+    FINAL_JOB_STATUSES,
+    ProviderFile,
+    ProviderObject,
+    Refusal,
+    Shard,
+    ShardStep,
+    Tag,
+    now,
+)
+from functions.batch.pausing import Pauses
+from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.shard_files import write_requests
+
+LOOK_UPS = 3
+
+_RESTAGE_AFTER = 5
+"""Laps in which a staged file stays invisible before it is uploaded again."""
+
+CANCELLED = Refusal(
+    code="cancelled",
+    message="The job was cancelled before this row was answered.",
+    then="fail",
+)
+
+
+class Submitter(msgspec.Struct, kw_only=True):
+    """`provider` is called late: without a key there is none, and that is an outcome."""
+
+    stack: str
+    ledger: Ledger
+    objects: Objects
+    dialect: Dialect
+    provider: Callable[[], Provider]
+    pauses: Pauses
+    first_wait: int
+
+    def submit(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
+        """One lap. Raises only what is unexpected."""
+        shard = self.ledger.shard(job_id, shard_id)
+        job = self.ledger.job(job_id)
+        if shard.status == "submitted":
+            return self._submitted()
+        if shard.refusal is not None or shard.status in (
+            "ended",
+            "collected",
+            "cleaned",
+        ):
+            return ShardStep(next="collect")
+        stopped = job.cancel_requested or job.status in FINAL_JOB_STATUSES
+        if stopped and shard.status == "planned":
+            return self._refuse(shard, CANCELLED)
+        try:
+            ready = self._create(shard, self.provider(), stopped=stopped)
+        except ProviderError as error:
+            return self._after(error, self.ledger.shard(job_id, shard_id), step)
+        if ready == "look":
+            return ShardStep(next="wait_to_submit", wait_seconds=waits.LOOK_UP_SECONDS)
+        if ready == "refused":
+            return ShardStep(next="collect")
+        if job.status == "paused":
+            self.pauses.working(job_id)
+        return self._submitted()
+
+    def _submitted(self) -> ShardStep:
+        return ShardStep(next="wait", wait_seconds=self.first_wait)
+
+    def _create(
+        self, shard: Shard, provider: Provider, *, stopped: bool
+    ) -> Literal["submitted", "look", "refused"]:
+        if shard.status == "intent":
+            self._adopt(shard, provider)
+        if shard.creating:
+            found = self._look(shard, provider)
+            if found is not None:
+                return found
+            if stopped:
+                self._refuse(shard, CANCELLED)
+                return "refused"
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "requests.jsonl"
+            shard = self._intend(shard)
+            if not shard.staged or not provider.uses_staged_files:
+                write_requests(shard, self.objects, self.dialect, path)
+            shard = self._stage(shard, provider, path)
+            tag = self._tag(shard)
+            batch_id = provider.create(path, tag, shard.group, shard.staged, shard.rows)
+        self._record(shard, batch_id)
+        return "submitted"
+
+    def _look(self, shard: Shard, provider: Provider) -> Literal["submitted", "look"] | None:
+        """What an earlier attempt left: its batch, or nothing for the third time (None)."""
+        since = shard.intent_at or now()
+        batches = provider.find_batches(self._tag(shard), since, shard.rows)
+        if len(batches) > 1:
+            self.pauses.ambiguous(shard, batches)
+            return "look"
+        if batches:
+            self._record(shard, batches[0])
+            return "submitted"
+        shard.looks += 1
+        shard.rev = self.ledger.save_shard(shard).rev
+        return "look" if shard.looks < LOOK_UPS else None
+
+    def _adopt(self, shard: Shard, provider: Provider) -> None:
+        """Files whose upload's answer was lost: recorded, so that they are deleted."""
+        if not shard.staged:
+            for file in provider.find_staged(self._tag(shard), shard.intent_at or now()):
+                self.ledger.add_file(_file(shard, file))
+
+    def _intend(self, shard: Shard) -> Shard:
+        """A new attempt has a new number: a rival that still holds the old one loses its next
+        conditional write, before it creates anything."""
+        shard.status = "intent"
+        shard.attempt += 1
+        shard.creating = False
+        shard.looks = 0
+        shard.intent_at = shard.intent_at or now()
+        return self.ledger.save_shard(shard)
+
+    def _stage(self, shard: Shard, provider: Provider, path: Path) -> Shard:
+        if provider.uses_staged_files and not shard.staged:
+            staged = provider.stage(path, self._tag(shard))
+            for file in staged:
+                self.ledger.add_file(_file(shard, file))
+            shard.staged = [file.id for file in staged]
+        # Said before the create: from here on only the provider knows whether there is a batch.
+        shard.creating = True
+        return self.ledger.save_shard(shard)
+
+    def _record(self, shard: Shard, batch_id: str) -> None:
+        shard.status = "submitted"
+        shard.creating = False
+        shard.batch_id = batch_id
+        shard.submitted_at = now()
+        self.ledger.save_shard(shard)
+
+    def _refuse(self, shard: Shard, refusal: Refusal) -> ShardStep:
+        shard.refusal = refusal
+        self.ledger.save_shard(shard)
+        return ShardStep(next="collect")
+
+    def _withdraw(self, shard: Shard) -> None:
+        """Nothing was created: the next lap need not look."""
+        if shard.status == "intent":
+            shard.status = "planned"
+            shard.creating = False
+            shard.intent_at = None
+            self.ledger.save_shard(shard)
+
+    def _after(self, error: ProviderError, shard: Shard, step: ShardStep | None) -> ShardStep:
+        troubles = _in_a_row(error, step)
+        match error:
+            case KeyMissing():
+                refusal = Refusal(code="missing_key", message=error.message, then="fail")
+                return self._refuse(shard, refusal)
+            case Refused():
+                self._withdraw(shard)
+                refusal = Refusal(code=error.code, message=error.message, then="split")
+                return self._refuse(self.ledger.shard(shard.job_id, shard.shard_id), refusal)
+            case AccountBlocked():
+                self._withdraw(shard)
+                self.pauses.blocked(shard, error)
+                wait = waits.blocked_wait(troubles)
+            case NotVisible() | Missing():
+                self._withdraw(shard)
+                if troubles >= _RESTAGE_AFTER:
+                    self._forget_staged(shard)
+                wait = waits.trouble_wait(troubles, first=30, most=300)
+            case Throttled() | OverCapacity():
+                self._withdraw(shard)
+                wait = waits.trouble_wait(troubles, first=60, asked=error.retry_after)
+            case _:
+                wait = waits.trouble_wait(troubles, asked=error.retry_after)
+                if shard.status == "intent":
+                    wait = max(wait, waits.LOOK_UP_SECONDS)
+        return ShardStep(
+            next="wait_to_submit",
+            wait_seconds=wait,
+            troubles=troubles + 1,
+            trouble=type(error).__name__,
+        )
+
+    def _forget_staged(self, shard: Shard) -> None:
+        shard = self.ledger.shard(shard.job_id, shard.shard_id)
+        shard.staged = []
+        self.ledger.save_shard(shard)
+
+    def _tag(self, shard: Shard) -> Tag:
+        return Tag(
+            stack=self.stack,
+            job_id=shard.job_id,
+            shard_id=shard.shard_id,
+            attempt=shard.attempt,
+        )
+
+
+def _in_a_row(error: ProviderError, step: ShardStep | None) -> int:
+    if step is None or step.trouble != type(error).__name__:
+        return 0
+    return step.troubles
+
+
+def _file(shard: Shard, file: ProviderObject) -> ProviderFile:
+    return ProviderFile(
+        job_id=shard.job_id,
+        shard_id=shard.shard_id,
+        provider=shard.provider,
+        kind=file.kind,
+        id=file.id,
+        created_at=now(),
+    )

@@ -1,0 +1,35 @@
+"""How long to wait before the next lap. Pure: laps and summed waits go in, seconds come out, so
+that the same decisions fall on a shortened clock."""
+
+from __future__ import annotations
+
+DAY = 86_400
+
+LOOK_UP_SECONDS = 330
+"""Between two look-ups after a create whose outcome is unknown. Three of them outlast the longest
+time that a function which may still be creating can live (15 minutes)."""
+
+_MANY_LAPS = 1_000
+_LAZY_SECONDS = 900
+
+
+def poll_wait(lap: int, waited: int, *, least: int, most: int, asked: float | None = None) -> int:
+    """A tenth of the time that has passed, between the two limits, and never sooner than the
+    provider asks. After 1,000 laps at least 15 minutes: an execution's history ends at 25,000
+    events, and 1,500 laps must last for the four days that a Vertex job may take."""
+    wait = min(max(waited // 10, least), most)
+    if lap >= _MANY_LAPS:
+        wait = max(wait, _LAZY_SECONDS)
+    return max(wait, int(asked or 0) + (1 if asked and asked % 1 else 0))
+
+
+def trouble_wait(
+    troubles: int, *, first: int = 30, most: int = 3_600, asked: float | None = None
+) -> int:
+    """Doubles from `first` with every lap in a row that met trouble."""
+    return max(min(first * 2 ** min(troubles, 16), most), int(asked or 0))
+
+
+def blocked_wait(troubles: int) -> int:
+    """While a person has to act: from five minutes to a day."""
+    return trouble_wait(troubles, first=300, most=DAY)

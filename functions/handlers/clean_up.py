@@ -1,0 +1,23 @@
+"""Deletes what a shard left at its provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.cleaning import Cleaner
+from functions.handlers import wiring
+from functions.handlers.steps import step_of, told
+from functions.settings import ProviderSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ProviderSettings.from_env()
+    cleaner = Cleaner(
+        stack=settings.stack,
+        ledger=wiring.ledger(settings.jobs_table),
+        provider=wiring.provider(settings),
+        alerts=wiring.alerts(settings.alert_topic),
+    )
+    return told(
+        "clean_up", event, cleaner.clean_up(event["job_id"], event["shard_id"], step_of(event))
+    )

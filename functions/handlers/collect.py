@@ -1,0 +1,22 @@
+"""Harvests a shard: every row of it is finished or goes again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.collecting import Collector
+from functions.handlers import wiring
+from functions.settings import ProviderSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ProviderSettings.from_env()
+    collector = Collector(
+        ledger=wiring.ledger(settings.jobs_table),
+        objects=wiring.objects(settings.work_bucket),
+        dialect=wiring.dialect(settings.provider),
+        provider=wiring.provider(settings),
+        max_rounds=settings.max_rounds,
+    )
+    collector.collect(event["job_id"], event["shard_id"])
+    return {}

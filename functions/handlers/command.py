@@ -1,0 +1,15 @@
+"""Takes commands from the event bus: Cancel Job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.commands import obey
+from functions.handlers import wiring
+from functions.settings import CommandSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = CommandSettings.from_env()
+    done = obey(event["detail-type"], event["detail"], ledger=wiring.ledger(settings.jobs_table))
+    return {"done": done}

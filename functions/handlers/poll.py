@@ -1,0 +1,23 @@
+"""Asks the provider how a batch is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.polling import Poller
+from functions.handlers import wiring
+from functions.handlers.steps import first_step, step_of, told
+from functions.settings import ProviderSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ProviderSettings.from_env()
+    poller = Poller(
+        ledger=wiring.ledger(settings.jobs_table),
+        provider=wiring.provider(settings),
+        pauses=wiring.pauses(settings),
+        least_wait=settings.min_poll_seconds,
+        most_wait=settings.max_poll_seconds,
+    )
+    step = step_of(event) or first_step()
+    return told("poll", event, poller.poll(event["job_id"], event["shard_id"], step))

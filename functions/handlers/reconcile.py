@@ -1,0 +1,25 @@
+"""Opens the next round: packs what has no answer yet into shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from functions.batch.reconcile import open_round
+from functions.handlers import wiring
+from functions.settings import ReconcileSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ReconcileSettings.from_env()
+    opened = open_round(
+        event["job_id"],
+        event["round"]["number"] + 1,
+        ledger=wiring.ledger(settings.jobs_table),
+        objects=wiring.objects(settings.work_bucket),
+        events=wiring.events(settings.event_bus),
+        limits_of=wiring.limits_of(settings),
+    )
+    manifest = {"bucket": settings.work_bucket, "key": opened.manifest}
+    return {**msgspec.to_builtins(opened), "manifest": manifest}

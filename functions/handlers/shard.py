@@ -1,0 +1,24 @@
+"""Reads one range of an input and sorts its rows into sources that batches are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.sharding import RangeOfInput, shard_range
+from functions.handlers import wiring
+from functions.settings import ShardSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ShardSettings.from_env()
+    ledger = wiring.ledger(settings.jobs_table)
+    shard_range(
+        ledger.job(event["job_id"]),
+        RangeOfInput(number=event["range"], start=event["start"], end=event["end"]),
+        ledger=ledger,
+        inputs=wiring.inbox(),
+        objects=wiring.objects(settings.work_bucket),
+        dialects=wiring.DIALECTS,
+        caps=wiring.caps(settings),
+    )
+    return {}

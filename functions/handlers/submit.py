@@ -1,0 +1,26 @@
+"""Submits one shard to its provider, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.batch.submission import Submitter
+from functions.handlers import wiring
+from functions.handlers.steps import step_of, told
+from functions.settings import ProviderSettings
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ProviderSettings.from_env()
+    submitter = Submitter(
+        stack=settings.stack,
+        ledger=wiring.ledger(settings.jobs_table),
+        objects=wiring.objects(settings.work_bucket),
+        dialect=wiring.dialect(settings.provider),
+        provider=wiring.provider(settings),
+        pauses=wiring.pauses(settings),
+        first_wait=settings.min_poll_seconds,
+    )
+    return told(
+        "submit", event, submitter.submit(event["job_id"], event["shard_id"], step_of(event))
+    )

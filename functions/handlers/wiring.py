@@ -1,0 +1,78 @@
+"""Which adapter meets which port: the only place that knows both sides.
+
+A provider's SDK is imported when it is first needed, so that a function which talks to none does
+not load one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from functions.aws.clients import client
+from functions.aws.inbox import Inbox
+from functions.aws.ledger import DynamoLedger
+from functions.aws.objects import S3Objects
+from functions.aws.outside import AlertTopic, EventBus, SecretKeys
+from functions.batch.model import Group, Limits
+from functions.batch.pausing import Pauses
+from functions.batch.ports import Dialect, Provider
+from functions.batch.sharding import Caps
+from functions.providers.openai.dialect import OpenAIDialect
+from functions.settings import ProviderSettings, ShardCaps
+
+DIALECTS: Sequence[Dialect] = (OpenAIDialect(),)
+
+
+def ledger(table: str) -> DynamoLedger:
+    return DynamoLedger(client("dynamodb"), table)
+
+
+def objects(bucket: str) -> S3Objects:
+    return S3Objects(client("s3"), bucket)
+
+
+def inbox() -> Inbox:
+    return Inbox(client("s3"))
+
+
+def events(bus: str) -> EventBus:
+    return EventBus(client("events"), bus)
+
+
+def alerts(topic: str) -> AlertTopic:
+    return AlertTopic(client("sns"), topic)
+
+
+def pauses(settings: ProviderSettings) -> Pauses:
+    return Pauses(ledger=ledger(settings.jobs_table), alerts=alerts(settings.alert_topic))
+
+
+def caps(settings: ShardCaps) -> Caps:
+    return Caps(rows=settings.max_rows_per_shard, bytes=settings.max_bytes_per_shard)
+
+
+def dialect(provider: str) -> Dialect:
+    return next(each for each in DIALECTS if each.provider == provider)
+
+
+def limits_of(settings: ShardCaps) -> Callable[[Group], Limits]:
+    lower = caps(settings).lower
+    return lambda group: lower(dialect(group.provider).limits(group))
+
+
+def provider(settings: ProviderSettings) -> Callable[[], Provider]:
+    """Made when it is called: the key is read anew each time, so that a new one works at once."""
+    keys = SecretKeys(client("secretsmanager"), settings.secret_arn, settings.provider)
+    return lambda: _provider(settings.provider, keys.key(), settings.base_url)
+
+
+@cache
+def _provider(name: str, key: str, base_url: str) -> Provider:
+    match name:
+        case "openai":
+            from functions.providers.openai.client import OpenAIProvider, make_client
+
+            return OpenAIProvider(make_client(key, base_url))
+        case _:
+            raise LookupError(f"There is no provider {name!r}.")

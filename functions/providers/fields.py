@@ -1,0 +1,40 @@
+"""A line's top-level keys, read without touching what they hold."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from functions.batch.errors import InvalidRow
+
+ID_ROOM = 64
+"""Bytes that our id and its key may add to a line."""
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_text = msgspec.json.Decoder(str)
+
+decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
+    """None where the key is missing, or holds no string."""
+    raw = fields.get(name)
+    try:
+        return None if raw is None else _text.decode(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def check_nul(line: bytes) -> None:
+    """Raises `InvalidRow` for an escaped NUL: providers refuse a whole file for one."""
+    if b"\\u0000" in line and _ESCAPED_NUL.search(line):
+        raise InvalidRow("nul_character", r"The line holds a NUL character (\u0000).")
+
+
+def with_id(line: bytes, name: str, row_id: str) -> bytes:
+    """The line with `row_id` under `name`, and every other value byte for byte as it was."""
+    fields = decode_fields(line)
+    fields.pop(name, None)
+    rest = b",".join(b"%b:%b" % (msgspec.json.encode(key), value) for key, value in fields.items())
+    return b'{"%b":"%b",%b}' % (name.encode(), row_id.encode(), rest)

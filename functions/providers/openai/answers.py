@@ -1,0 +1,182 @@
+"""Lines of OpenAI's output and error files, told apart by what they say, not by which file they
+came in. A line has a `response` with an HTTP status, or an `error` with a code, or (seen in the
+wild) neither: status 0, an empty body, a null error."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from functions.batch.model import Answer, RowError, Usage
+
+_NULL = msgspec.Raw(b"null")
+
+_WITH_TEXT = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
+_RETRYABLE_STATUSES = frozenset({0, 408, 409, 429})
+_NEVER_TRIED = frozenset({"batch_expired", "batch_cancelled"})
+
+
+class _Response(msgspec.Struct):
+    status_code: int | None = None
+    body: msgspec.Raw = _NULL
+
+
+class _Error(msgspec.Struct):
+    code: str | int | None = None
+    type: str | None = None
+    message: str | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response | None = None
+    error: _Error | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error | str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: msgspec.Raw = _NULL
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    text: msgspec.Raw = _NULL
+
+
+class _Content(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
+class _Output(msgspec.Struct):
+    type: str = ""
+    content: list[_Content] | None = None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens_details: _Cached | None = None
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Body(msgspec.Struct):
+    usage: _Usage | None = None
+    choices: list[_Choice] | None = None
+    output: list[_Output] | None = None
+
+
+class _Metered(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+_line = msgspec.json.Decoder(_Line)
+_body = msgspec.json.Decoder(_Body)
+_metered = msgspec.json.Decoder(_Metered)
+_error_body = msgspec.json.Decoder(_ErrorBody)
+
+
+def parse(line: bytes, endpoint: str) -> Answer:
+    """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    answer = _line.decode(line)
+    response = answer.response
+    if response is not None and response.status_code and 200 <= response.status_code < 300:
+        return _succeeded(answer.custom_id, bytes(response.body), endpoint)
+    return _failed(answer)
+
+
+def _succeeded(row_id: str, body: bytes, endpoint: str) -> Answer:
+    text, usage = _read(body, endpoint)
+    return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage)
+
+
+def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None]:
+    """Text and usage. A compatible service may shape its body otherwise: then there is none of
+    them, and the response itself is kept all the same."""
+    if endpoint in _WITH_TEXT:
+        with suppress(msgspec.MsgspecError):
+            full = _body.decode(body)
+            return _text(full), _usage(full.usage)
+    with suppress(msgspec.MsgspecError):
+        return b"null", _usage(_metered.decode(body).usage)
+    return b"null", None
+
+
+def _text(body: _Body) -> bytes:
+    if body.choices:
+        choice = body.choices[0]
+        raw = bytes(choice.message.content if choice.message is not None else choice.text)
+        return raw if raw.startswith(b'"') else b"null"
+    if body.output:
+        texts = [
+            content.text
+            for item in body.output
+            if item.type == "message"
+            for content in item.content or ()
+            if content.type == "output_text" and content.text is not None
+        ]
+        return msgspec.json.encode("".join(texts)) if texts else b"null"
+    return b"null"
+
+
+def _usage(usage: _Usage | None) -> Usage | None:
+    if usage is None:
+        return None
+    cached = usage.input_tokens_details or usage.prompt_tokens_details or _Cached()
+    return Usage(
+        input_tokens=usage.input_tokens or usage.prompt_tokens or 0,
+        cached_input_tokens=cached.cached_tokens or 0,
+        cache_write_tokens=cached.cache_write_tokens or 0,
+        output_tokens=usage.output_tokens or usage.completion_tokens or 0,
+    )
+
+
+def _failed(answer: _Line) -> Answer:
+    status = answer.response.status_code if answer.response is not None else None
+    body = bytes(answer.response.body) if answer.response is not None else b"null"
+    error = answer.error or _body_error(body) or _Error()
+    code = str(error.code or error.type or (f"http_{status}" if status else "no_answer"))
+    verdict = _verdict(status, code, told=bool(error.code or error.message or status))
+    message = error.message or (
+        f"The provider answered with status {status} and said no more."
+        if status
+        else "The provider reported neither a status nor an error."
+    )
+    return Answer(
+        id=answer.custom_id,
+        verdict=verdict,
+        response=body if body not in (b"{}", b"") else b"null",
+        error=RowError(code=code, message=message, retryable=verdict != "failed"),
+    )
+
+
+def _body_error(body: bytes) -> _Error | None:
+    try:
+        error = _error_body.decode(body).error
+    except msgspec.MsgspecError:
+        return None
+    return _Error(message=error) if isinstance(error, str) else error
+
+
+def _verdict(status: int | None, code: str, *, told: bool) -> Literal["failed", "again", "resend"]:
+    if code in _NEVER_TRIED:
+        return "resend"
+    if status is None:
+        # Codes without a status form an open set (`request_timeout` and others): the request
+        # itself was never judged, so it may go again.
+        return "again"
+    if status in _RETRYABLE_STATUSES or status >= 500 or not told:
+        return "again"
+    return "failed"

@@ -1,0 +1,268 @@
+"""OpenAI's Files and Batches, over the official SDK.
+
+SDK retries are off for every call: a create that is repeated may be paid twice, and waits of more
+than a few seconds are the workflow's. Statuses: https://platform.openai.com/docs/api-reference/batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import openai
+from openai.types import Batch, FileObject
+
+from functions.batch.errors import (
+    AccountBlocked,
+    Missing,
+    NotVisible,
+    OverCapacity,
+    ProviderError,
+    Refused,
+    Throttled,
+    Unavailable,
+)
+from functions.batch.lines import Oversized, iter_lines
+from functions.batch.model import (
+    BatchState,
+    Group,
+    Progress,
+    ProviderFile,
+    ProviderObject,
+    Reason,
+    Refusal,
+    Tag,
+)
+
+TIMEOUT_SECONDS = 120.0
+_UPLOAD_SECONDS = 600.0
+_CLOCK_SKEW_SECONDS = 600
+"""How much earlier than our intent a provider's clock may say that something was created."""
+
+STATES: dict[str, Literal["ended", "refused"] | None] = {
+    "validating": None,
+    "in_progress": None,
+    "finalizing": None,
+    "cancelling": None,
+    "completed": "ended",
+    "expired": "ended",
+    "cancelled": "ended",
+    "failed": "refused",
+}
+
+_OVER_CAPACITY = frozenset({"token_limit_exceeded"})
+_ACCOUNT_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "account_deactivated",
+        "invalid_api_key",
+    }
+)
+_MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported"})
+_CAPACITY_DELAY = 300
+
+
+def make_client(key: str, base_url: str) -> openai.OpenAI:
+    """`base_url` includes `/v1`; empty means OpenAI itself."""
+    return openai.OpenAI(
+        api_key=key,
+        base_url=base_url or "https://api.openai.com/v1",
+        timeout=openai.Timeout(TIMEOUT_SECONDS, connect=10.0),
+        max_retries=0,
+    )
+
+
+class OpenAIProvider:
+    """See `functions.batch.ports.Provider`."""
+
+    name = "openai"
+    uses_staged_files = True
+
+    def __init__(self, client: openai.OpenAI) -> None:
+        self._client = client
+
+    def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
+        with _translated(), path.open("rb") as file:
+            made = self._client.files.create(
+                file=(f"{_name(tag)}{tag.attempt}.jsonl", file),
+                purpose="batch",
+                timeout=openai.Timeout(_UPLOAD_SECONDS, connect=10.0),
+            )
+        return [ProviderObject(kind="input_file", id=made.id)]
+
+    def find_staged(self, tag: Tag, since: str) -> list[ProviderObject]:
+        earliest = _seconds(since)
+        found: list[ProviderObject] = []
+        with _translated():
+            for file in self._client.files.list(purpose="batch", order="desc"):
+                if file.created_at < earliest:
+                    break
+                if _is_ours(file, tag):
+                    found.append(ProviderObject(kind="input_file", id=file.id))
+        return found
+
+    def create(
+        self, path: Path | None, tag: Tag, group: Group, staged: Sequence[str], rows: int
+    ) -> str:
+        with _translated(creating=True):
+            batch = self._client.batches.create(
+                input_file_id=staged[0],
+                endpoint=cast("Any", group.endpoint),
+                completion_window="24h",
+                metadata={
+                    "batchdrop_stack": tag.stack,
+                    "job_id": tag.job_id,
+                    "shard_id": tag.shard_id,
+                    "attempt": str(tag.attempt),
+                },
+            )
+        return batch.id
+
+    def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
+        earliest = _seconds(since)
+        found: list[str] = []
+        with _translated():
+            for batch in self._client.batches.list(limit=100):
+                if batch.created_at < earliest:
+                    break
+                marks = batch.metadata or {}
+                mine = (tag.stack, tag.job_id, tag.shard_id)
+                if mine == tuple(
+                    marks.get(name) for name in ("batchdrop_stack", "job_id", "shard_id")
+                ):
+                    found.append(batch.id)
+        return found
+
+    def poll(self, batch_id: str) -> BatchState:
+        with _translated():
+            answer = self._client.batches.with_raw_response.retrieve(batch_id)
+            batch = answer.parse()
+        asked = _number(answer.headers.get("retry-after"))
+        return _state(batch, asked)
+
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        for output in outputs:
+            with (
+                _translated(),
+                self._client.files.with_streaming_response.content(output) as content,
+            ):
+                for line in iter_lines(content.iter_bytes(1 << 20)):
+                    if isinstance(line, Oversized):
+                        continue  # no answer is that long: its row counts as unanswered
+                    if line and not line.isspace():
+                        yield line
+
+    def cancel(self, batch_id: str) -> None:
+        """A batch that has ended meanwhile needs no cancelling."""
+        try:
+            with _translated():
+                self._client.batches.cancel(batch_id)
+        except (Refused, Throttled):
+            return
+
+    def delete(self, file: ProviderFile) -> None:
+        with _translated():
+            self._client.files.delete(file.id)
+
+
+def _name(tag: Tag) -> str:
+    return f"{tag.stack}.{tag.job_id}.{tag.shard_id}."
+
+
+def _is_ours(file: FileObject, tag: Tag) -> bool:
+    return file.filename.startswith(_name(tag))
+
+
+def _seconds(since: str) -> float:
+    return datetime.fromisoformat(since).timestamp() - _CLOCK_SKEW_SECONDS
+
+
+def _number(text: str | None) -> float | None:
+    """`Retry-After` in seconds; its other form, a date, is not used by OpenAI."""
+    try:
+        return None if text is None else max(float(text), 0.0)
+    except ValueError:
+        return None
+
+
+def _state(batch: Batch, asked: float | None) -> BatchState:
+    """An unknown status counts as running: new ones are more likely steps than ends."""
+    counts = batch.request_counts
+    outputs = (("output_file", batch.output_file_id), ("error_file", batch.error_file_id))
+    outcome = STATES.get(batch.status)
+    return BatchState(
+        status=batch.status,
+        outcome=outcome,
+        complete=batch.status == "completed",
+        outputs=[ProviderObject(kind=kind, id=identity) for kind, identity in outputs if identity],
+        refusal=_refusal(batch) if outcome == "refused" else None,
+        progress=None
+        if counts is None
+        else Progress(total=counts.total, completed=counts.completed, failed=counts.failed),
+        retry_after=asked,
+    )
+
+
+def _refusal(batch: Batch) -> Refusal:
+    errors = (batch.errors.data if batch.errors is not None else None) or []
+    code = next((error.code for error in errors if error.code), "batch_failed")
+    message = next((error.message for error in errors if error.message), "no reason was given")
+    said = f"OpenAI refused the batch: {message}"
+    if code in _OVER_CAPACITY:
+        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
+    if code in _ACCOUNT_CODES:
+        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
+    named = {
+        error.line: Reason(error.code or code, error.message or said)
+        for error in errors
+        if error.line is not None and error.code not in _MODEL_CODES
+    }
+    if code in _MODEL_CODES:
+        return Refusal(code=code, message=said, then="fail")
+    if named:
+        return Refusal(code=code, message=said, then="resend", lines=named)
+    return Refusal(code=code, message=said, then="split")
+
+
+@contextmanager
+def _translated(*, creating: bool = False) -> Generator[None]:
+    """The SDK's errors as ours. `creating`: a batch, so that a file not found is one not seen."""
+    try:
+        yield
+    except openai.APIStatusError as error:
+        raise _from_status(error, creating=creating) from error
+    except openai.APIError as error:
+        raise Unavailable("no_answer", f"OpenAI could not be reached: {error}") from error
+    except openai.OpenAIError as error:
+        raise Refused("client", f"The OpenAI client refuses: {error}") from error
+
+
+def _from_status(error: openai.APIStatusError, *, creating: bool) -> ProviderError:
+    status = error.status_code
+    code = error.code or error.type or f"http_{status}"
+    message = f"{error.message} (HTTP {status})"
+    asked = _number(error.response.headers.get("retry-after"))
+    kind = _kind(status, code, error.message, creating=creating)
+    return kind(code, message, retry_after=asked)
+
+
+def _kind(status: int, code: str, message: str, *, creating: bool) -> type[ProviderError]:
+    words = message.lower()
+    if code in _ACCOUNT_CODES or status in (401, 402, 403):
+        return AccountBlocked
+    if code in _OVER_CAPACITY or "enqueued token" in words:
+        return OverCapacity
+    if status == 429:
+        return Throttled
+    if status == 408 or status >= 500:
+        return Unavailable
+    if creating and (status == 404 or ("file" in words and "find" in words)):
+        return NotVisible
+    if status == 404:
+        return Missing
+    return Throttled if status == 409 else Refused

@@ -1,0 +1,99 @@
+"""What each function is told by its environment: one frozen type for each, used by both sides.
+
+A function reads its own with `from_env`; the infrastructure writes it with `to_env`. Nothing else
+touches the environment, so that a variable which one side forgets is a type error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Fields are environment variables in upper case."""
+
+    def to_env(self) -> dict[str, str]:
+        return {name.upper(): str(getattr(self, name)) for name in self.__struct_fields__}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Raises `msgspec.ValidationError` that names a missing or malformed variable."""
+        known = {name: env[name.upper()] for name in cls.__struct_fields__ if name.upper() in env}
+        return msgspec.convert(known, cls, strict=False)
+
+
+class ShardCaps(Environment, frozen=True, kw_only=True):
+    """Caps below a provider's own limits, for tests and canaries. 0 means none."""
+
+    max_rows_per_shard: int = 0
+    max_bytes_per_shard: int = 0
+
+
+class IntakeSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    state_machine_arn: str
+    retention_days: int
+
+
+class PlanSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    split_bytes: int
+
+
+class ShardSettings(ShardCaps, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+
+
+class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    event_bus: str
+
+
+class ProviderSettings(Environment, frozen=True, kw_only=True):
+    """`base_url` is empty for the real service, and so is `storage_base_url`, where Vertex keeps
+    its files; waits are in seconds."""
+
+    stack: str
+    provider: str
+    base_url: str
+    storage_base_url: str = ""
+    secret_arn: str
+    jobs_table: str
+    work_bucket: str
+    min_poll_seconds: int
+    max_poll_seconds: int
+    max_rounds: int
+    alert_topic: str
+
+
+class AssembleSettings(Environment, frozen=True, kw_only=True):
+    """`index_results` is `auto`, `on` or `off`."""
+
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+    index_results: str
+    retention_days: int
+
+
+class ReportSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+    event_bus: str
+
+
+class SweepSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+
+
+class CommandSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str

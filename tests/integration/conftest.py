@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from functions.batch.errors import KeyMissing
+from functions.batch.ports import Provider
+from functions.providers.openai.client import OpenAIProvider, make_client
+from functions.providers.openai.dialect import OpenAIDialect
+from tests.support.driver import World
+from tests.support.simulator import Simulator, simulator
+
+
+@pytest.fixture(scope="session")
+def running_simulator() -> Iterator[Simulator]:
+    with simulator() as sim:
+        yield sim
+
+
+@pytest.fixture
+def sim(running_simulator: Simulator) -> Simulator:
+    running_simulator.reset(batch_seconds=0.2)
+    return running_simulator
+
+
+@pytest.fixture
+def world(sim: Simulator) -> World:
+    """A deployment in process, its OpenAI adapter talking to the simulator. Waits of the
+    workflow pass a thousand times faster."""
+    provider = OpenAIProvider(make_client("sk-test", sim.openai_url))
+    return World(
+        dialects=(OpenAIDialect(),),
+        providers={"openai": lambda: provider},
+        on_wait=lambda seconds: time.sleep(min(seconds / 1000, 0.1)),
+    )
+
+
+@pytest.fixture
+def no_key() -> Callable[[], Provider]:
+    def make() -> Provider:
+        raise KeyMissing("missing_key", "No key: batchdrop keys set openai.")
+
+    return make

@@ -1,0 +1,202 @@
+"""Runs a job's use cases in process, in the order of the workflows, over any set of ports.
+
+Wait states are not slept through: `on_wait` is told how long each would have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from functions.batch.assembling import Assembler
+from functions.batch.cleaning import Cleaner
+from functions.batch.collecting import Collector
+from functions.batch.intake import Upload, take_in
+from functions.batch.model import Group, Limits, ShardStep
+from functions.batch.pausing import Pauses
+from functions.batch.planning import plan
+from functions.batch.polling import Poller
+from functions.batch.ports import Dialect, Provider
+from functions.batch.reconcile import Round, ShardRun, open_round
+from functions.batch.reporting import Reporter
+from functions.batch.sharding import Caps, RangeOfInput, shard_range
+from functions.batch.submission import Submitter
+from functions.batch.sweeping import sweep
+from tests.support.twins import (
+    MemoryAlerts,
+    MemoryEvents,
+    MemoryInputs,
+    MemoryLedger,
+    MemoryObjects,
+    MemoryWorkflows,
+)
+
+BUCKET = "inbox"
+MOST_LAPS = 500
+
+
+@dataclass
+class World:
+    """All ports of a deployment. `providers` are made when asked for, as in production."""
+
+    dialects: Sequence[Dialect]
+    providers: dict[str, Callable[[], Provider]]
+    inputs: MemoryInputs = field(default_factory=lambda: MemoryInputs({}))
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    work: MemoryObjects = field(default_factory=MemoryObjects)
+    results: MemoryObjects = field(default_factory=lambda: MemoryObjects("results"))
+    events: MemoryEvents = field(default_factory=MemoryEvents)
+    alerts: MemoryAlerts = field(default_factory=MemoryAlerts)
+    workflows: MemoryWorkflows = field(default_factory=MemoryWorkflows)
+    caps: Caps = field(default_factory=Caps)
+    split_bytes: int = 1 << 29
+    max_rounds: int = 3
+    stack: str = "Test"
+    on_wait: Callable[[float], None] = lambda _: None
+
+    def drop(self, key: str, data: bytes, sequencer: str = "1") -> str:
+        """Uploads and takes in; the job's id."""
+        self.inputs.uploads[key] = data
+        upload = Upload(bucket=BUCKET, key=key, size=len(data), sequencer=sequencer)
+        job_id = take_in(upload, ledger=self.ledger, workflows=self.workflows, retention_days=30)
+        assert job_id is not None
+        return job_id
+
+    def run(self, job_id: str) -> dict[str, Any]:
+        """The whole job workflow; its summary."""
+        made = plan(
+            job_id,
+            ledger=self.ledger,
+            inputs=self.inputs,
+            objects=self.work,
+            split_bytes=self.split_bytes,
+        )
+        if made.next == "shard":
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self.shard(job_id, piece)
+            number = 1
+            while (opened := self.open_round(job_id, number)).run != "none":
+                for run in self.runs_of(opened):
+                    self.run_shard(job_id, run.provider, run.shard_id)
+                number += 1
+            self.assembler().assemble(job_id)
+        self.reporter().report(job_id, None)
+        sweep(job_id, ledger=self.ledger, objects=self.work)
+        return self.summary(job_id)
+
+    def shard(self, job_id: str, piece: dict[str, Any]) -> None:
+        shard_range(
+            self.ledger.job(job_id),
+            RangeOfInput(number=piece["range"], start=piece["start"], end=piece["end"]),
+            ledger=self.ledger,
+            inputs=self.inputs,
+            objects=self.work,
+            dialects=self.dialects,
+            caps=self.caps,
+        )
+
+    def open_round(self, job_id: str, number: int) -> Round:
+        return open_round(
+            job_id,
+            number,
+            ledger=self.ledger,
+            objects=self.work,
+            events=self.events,
+            limits_of=self.limits_of,
+        )
+
+    def runs_of(self, opened: Round) -> list[ShardRun]:
+        if opened.run == "inline":
+            return opened.shards
+        return msgspec.json.decode(self.work.get(opened.manifest), type=list[ShardRun])
+
+    def limits_of(self, group: Group) -> Limits:
+        return self.caps.lower(self.dialect(group.provider).limits(group))
+
+    def dialect(self, provider: str) -> Dialect:
+        return next(each for each in self.dialects if each.provider == provider)
+
+    def run_shard(self, job_id: str, provider: str, shard_id: str) -> None:
+        """The shard workflow."""
+        step: ShardStep | None = None
+        submitter = self.submitter(provider)
+        for _ in range(MOST_LAPS):
+            step = submitter.submit(job_id, shard_id, step)
+            if step.next != "wait_to_submit":
+                break
+            self.on_wait(step.wait_seconds)
+        assert step is not None
+        poller = self.poller(provider)
+        for _ in range(MOST_LAPS):
+            if step.next != "wait":
+                break
+            self.on_wait(step.wait_seconds)
+            step = poller.poll(job_id, shard_id, step)
+        self.collector(provider).collect(job_id, shard_id)
+        cleaner = self.cleaner(provider)
+        while (step := cleaner.clean_up(job_id, shard_id, step)).next == "again":
+            self.on_wait(step.wait_seconds)
+
+    def pauses(self) -> Pauses:
+        return Pauses(ledger=self.ledger, alerts=self.alerts)
+
+    def submitter(self, provider: str) -> Submitter:
+        return Submitter(
+            stack=self.stack,
+            ledger=self.ledger,
+            objects=self.work,
+            dialect=self.dialect(provider),
+            provider=self.providers[provider],
+            pauses=self.pauses(),
+            first_wait=30,
+        )
+
+    def poller(self, provider: str) -> Poller:
+        return Poller(
+            ledger=self.ledger,
+            provider=self.providers[provider],
+            pauses=self.pauses(),
+            least_wait=30,
+            most_wait=600,
+        )
+
+    def collector(self, provider: str) -> Collector:
+        return Collector(
+            ledger=self.ledger,
+            objects=self.work,
+            dialect=self.dialect(provider),
+            provider=self.providers[provider],
+            max_rounds=self.max_rounds,
+        )
+
+    def cleaner(self, provider: str) -> Cleaner:
+        return Cleaner(
+            stack=self.stack,
+            ledger=self.ledger,
+            provider=self.providers[provider],
+            alerts=self.alerts,
+        )
+
+    def assembler(self) -> Assembler:
+        return Assembler(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            index_results="auto",
+            retention_days=30,
+        )
+
+    def reporter(self) -> Reporter:
+        return Reporter(
+            ledger=self.ledger, work=self.work, results=self.results, events=self.events
+        )
+
+    def summary(self, job_id: str) -> dict[str, Any]:
+        return msgspec.json.decode(self.results.get(f"{job_id}/summary.json"))
+
+    def result_lines(self, job_id: str) -> list[dict[str, Any]]:
+        data = self.results.get(f"{job_id}/results.jsonl")
+        return [msgspec.json.decode(line) for line in data.split(b"\n") if line]

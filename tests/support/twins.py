@@ -1,0 +1,209 @@
+"""In-memory twins of the ports. They pass the same contract suites as the adapters."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from functions.batch.errors import Conflict, InputChanged
+from functions.batch.model import (
+    FINAL_JOB_STATUSES,
+    IndexedRow,
+    Job,
+    JobStatus,
+    ProviderFile,
+    Reason,
+    Shard,
+)
+
+
+class MemoryObjects:
+    def __init__(self, bucket: str = "work", piece: int = 1 << 16) -> None:
+        self.bucket = bucket
+        self.stored: dict[str, bytes] = {}
+        self._piece = piece
+
+    def get(self, key: str) -> bytes:
+        return self.stored[key]
+
+    def find(self, key: str) -> bytes | None:
+        return self.stored.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.stored[key] = data
+
+    def put_new(self, key: str, data: bytes) -> None:
+        self.stored.setdefault(key, data)
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        data = self.stored[key]
+        for start in range(0, len(data), self._piece):
+            yield data[start : start + self._piece]
+
+    def upload(self, path: Path, key: str) -> None:
+        self.stored[key] = path.read_bytes()
+
+    @contextmanager
+    def writer(self, key: str) -> Generator[_Buffer]:
+        buffer = _Buffer()
+        yield buffer
+        self.stored[key] = bytes(buffer.data)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        yield from sorted(key for key in self.stored if key.startswith(prefix))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in list(keys):
+            self.stored.pop(key, None)
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
+
+
+class _Buffer:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
+class MemoryInputs:
+    """Uploads by bucket and key; `recipes` are keys that exist beside them."""
+
+    def __init__(self, uploads: dict[str, bytes], recipes: Iterable[str] = ()) -> None:
+        self.uploads = uploads
+        self.recipes = set(recipes)
+        self.piece = 1 << 16
+
+    def pin(self, job: Job) -> Job:
+        if job.key not in self.uploads:
+            raise InputChanged("gone")
+        size = len(self.uploads[job.key])
+        return msgspec.structs.replace(job, version_id="v1", bytes=size)
+
+    def recipe(self, job: Job) -> str | None:
+        folder = job.key.rpartition("/")[0]
+        while True:
+            key = f"{folder}/recipe.yaml" if folder else "recipe.yaml"
+            if key in self.recipes:
+                return key
+            if not folder:
+                return None
+            folder = folder.rpartition("/")[0]
+
+    def chunks(self, job: Job, start: int) -> Iterator[bytes]:
+        if job.key not in self.uploads:
+            raise InputChanged("gone")
+        data = self.uploads[job.key]
+        for at in range(start, len(data), self.piece):
+            yield data[at : at + self.piece]
+
+
+class MemoryLedger:
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.shard_records: dict[tuple[str, str], Shard] = {}
+        self.file_records: dict[tuple[str, str, str, str], ProviderFile] = {}
+        self.rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+    def create_job(self, job: Job) -> bool:
+        if job.job_id in self.jobs:
+            return False
+        self.jobs[job.job_id] = copy.deepcopy(job)
+        return True
+
+    def job(self, job_id: str) -> Job:
+        if job_id not in self.jobs:
+            raise LookupError(job_id)
+        return copy.deepcopy(self.jobs[job_id])
+
+    def update_job(self, job_id: str, changes: dict[str, object]) -> None:
+        job = self.jobs.get(job_id)
+        if job is None or job.status in FINAL_JOB_STATUSES:
+            raise Conflict(job_id)
+        self.jobs[job_id] = msgspec.structs.replace(job, **copy.deepcopy(changes))
+
+    def change_status(
+        self, job_id: str, old: JobStatus, new: JobStatus, reason: Reason | None
+    ) -> bool:
+        job = self.jobs.get(job_id)
+        if job is None or job.status != old:
+            return False
+        self.jobs[job_id] = msgspec.structs.replace(job, status=new, reason=reason)
+        return True
+
+    def create_shard(self, shard: Shard) -> None:
+        self.shard_records.setdefault((shard.job_id, shard.shard_id), copy.deepcopy(shard))
+
+    def shard(self, job_id: str, shard_id: str) -> Shard:
+        if (job_id, shard_id) not in self.shard_records:
+            raise LookupError(shard_id)
+        return copy.deepcopy(self.shard_records[job_id, shard_id])
+
+    def shards(self, job_id: str, round_number: int | None = None) -> Iterator[Shard]:
+        for (owner, _), shard in sorted(self.shard_records.items()):
+            if owner == job_id and round_number in (None, shard.round):
+                yield copy.deepcopy(shard)
+
+    def save_shard(self, shard: Shard) -> Shard:
+        place = (shard.job_id, shard.shard_id)
+        if place not in self.shard_records or self.shard_records[place].rev != shard.rev:
+            raise Conflict(shard.shard_id)
+        saved = msgspec.structs.replace(copy.deepcopy(shard), rev=shard.rev + 1)
+        self.shard_records[place] = saved
+        return copy.deepcopy(saved)
+
+    def add_file(self, file: ProviderFile) -> None:
+        self.file_records.setdefault(_place(file), copy.deepcopy(file))
+
+    def save_file(self, file: ProviderFile) -> None:
+        self.file_records[_place(file)] = copy.deepcopy(file)
+
+    def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]:
+        for (owner, shard, _, _), file in sorted(self.file_records.items()):
+            if owner == job_id and shard_id in (None, shard):
+                yield copy.deepcopy(file)
+
+    def index_rows(
+        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+    ) -> None:
+        for row in rows:
+            digest = hashlib.sha256(row.custom_id.encode()).hexdigest()
+            sort = f"ROW#{row.row}" if (job_id, digest, "ROW") in self.rows else "ROW"
+            self.rows[job_id, digest, sort] = {"row": row.row, "answer": row.line.decode()}
+
+
+def _place(file: ProviderFile) -> tuple[str, str, str, str]:
+    return file.job_id, file.shard_id, file.kind, file.id
+
+
+class MemoryEvents:
+    def __init__(self) -> None:
+        self.published: list[tuple[str, dict[str, Any]]] = []
+
+    def publish(self, detail_type: str, detail: dict[str, object]) -> None:
+        self.published.append((detail_type, msgspec.to_builtins(detail)))
+
+
+class MemoryAlerts:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    def alert(self, subject: str, message: str) -> None:
+        self.sent.append((subject, message))
+
+
+class MemoryWorkflows:
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start_job(self, job_id: str) -> None:
+        if job_id not in self.started:
+            self.started.append(job_id)
