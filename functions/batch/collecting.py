@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -51,11 +52,14 @@ class Collector(msgspec.Struct, kw_only=True):
         cancelled = self.ledger.job(job_id).cancel_requested
         with tempfile.TemporaryDirectory() as directory:
             harvest = _Harvest(shard, self, Path(directory), cancelled=cancelled)
-            with (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool:
+            with (
+                closing(harvest),
+                (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
+            ):
                 found = self._fetch(shard, spool)
                 for place, row in enumerate(shard_rows(shard, self.objects)):
                     harvest.settle(place, row, found.get(row.key), spool)
-            collected = harvest.finish()
+                collected = harvest.finish()
         self.objects.put(layout.collected(job_id, shard_id), msgspec.json.encode(collected))
         shard.status = "collected"
         shard.answered = Answered(
@@ -218,6 +222,11 @@ class _Harvest:
             self._again[half] = spool
         packed = pack_row(row.key, row.line, transit)
         spool.add(row.key, packed, self._dialect.weigh(row.line))
+
+    def close(self) -> None:
+        for spool in self._again.values():
+            spool.close()
+        self._parts.close()
 
     def finish(self) -> Collected:
         return Collected(

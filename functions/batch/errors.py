@@ -12,10 +12,11 @@
         ├── NotVisible        the uploaded file is not seen yet: nothing was created
         ├── Refused           the request itself is at fault: nothing was created
         ├── Missing           no such object
-        └── Unavailable       no answer, or a server's error: whether it took effect is unknown
+        ├── Unavailable       no answer, or a server's error: whether it took effect is unknown
+        └── Unconfirmed       what was looked for may be there, but cannot be told from others yet
 
 The tree decides what a use case may do next: after `Unavailable` a create is looked up before it
-is tried again; after the others nothing was created.
+is tried again; after the others nothing was created. `Unconfirmed` comes of look-ups only.
 """
 
 from __future__ import annotations
@@ -85,3 +86,11 @@ class Missing(ProviderError):
 
 class Unavailable(ProviderError):
     """The call may or may not have taken effect."""
+
+
+class Unconfirmed(ProviderError):
+    """One of `candidates` may be the batch that was looked for: later it can be told."""
+
+    def __init__(self, candidates: list[str], message: str) -> None:
+        super().__init__("unconfirmed", message)
+        self.candidates = candidates

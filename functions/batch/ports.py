@@ -191,7 +191,9 @@ class Provider(Protocol):
         ...
 
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
-        """Batches of the tag's shard, of any attempt, created after `since`."""
+        """Batches of the tag's shard, of any attempt, created after `since`.
+
+        Raises `Unconfirmed` where only time will tell whether a batch is one."""
         ...
 
     def poll(self, batch_id: str) -> BatchState: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -77,8 +78,10 @@ def shard_range(
 
     An input that cannot be read to its end rejects the job (None): nothing was sent yet.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        sorter = _RowSorter(job, piece.number, objects, dialects, caps, Path(directory))
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        closing(_RowSorter(job, piece.number, objects, dialects, caps, Path(directory))) as sorter,
+    ):
         try:
             for line in rows_of(_lines(job, piece, inputs), at_start=piece.start == 0):
                 sorter.take(line)
@@ -188,6 +191,11 @@ class _RowSorter:
         self._parts.add(self._part, key, pack_keyed(key, tail))
         original = self._failed if error.readable else self._unreadable
         self._parts.add(original, key, pack_keyed(key, line))
+
+    def close(self) -> None:
+        for spool in self._open.values():
+            spool.close()
+        self._parts.close()
 
     def finish(self) -> RangeResult:
         for spool in self._open.values():

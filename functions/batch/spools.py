@@ -36,6 +36,10 @@ class Spool:
             self._path.unlink()
         return Part(key=self.key, first=self.first, last=self.last)
 
+    def close(self) -> None:
+        """Without storing it: something went wrong."""
+        self._file.close()
+
 
 class PartSpools:
     """Spools that exist only once something is added to them."""
@@ -55,6 +59,10 @@ class PartSpools:
         """The part, or nothing if no line was added."""
         spool = self._open.pop(key, None)
         return [] if spool is None else [spool.store(self._objects)]
+
+    def close(self) -> None:
+        for spool in self._open.values():
+            spool.close()
 
 
 class SourceSpool:
@@ -81,3 +89,6 @@ class SourceSpool:
             alone=self._alone,
             delay_seconds=delay_seconds,
         )
+
+    def close(self) -> None:
+        self._spool.close()

@@ -25,6 +25,7 @@ from functions.batch.errors import (
     ProviderError,
     Refused,
     Throttled,
+    Unconfirmed,
 )
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
@@ -41,6 +42,9 @@ from functions.batch.ports import Dialect, Ledger, Objects, Provider
 from functions.batch.shard_files import write_requests
 
 LOOK_UPS = 3
+
+_LONGEST_DOUBT = 1_800
+"""Seconds between two look-ups at most, while one cannot be made or does not tell."""
 
 _RESTAGE_AFTER = 5
 """Laps in which a staged file stays invisible before it is uploaded again."""
@@ -78,10 +82,14 @@ class Submitter(msgspec.Struct, kw_only=True):
         stopped = job.cancel_requested or job.status in FINAL_JOB_STATUSES
         if stopped and shard.status == "planned":
             return self._refuse(shard, CANCELLED)
+        attempt = shard.attempt
         try:
             ready = self._create(shard, self.provider(), stopped=stopped)
         except ProviderError as error:
-            return self._after(error, self.ledger.shard(job_id, shard_id), step)
+            shard = self.ledger.shard(job_id, shard_id)
+            if shard.creating and shard.attempt == attempt:
+                return self._after_look_up(error, shard, step)
+            return self._after(error, shard, step)
         if ready == "look":
             return ShardStep(next="wait_to_submit", wait_seconds=waits.LOOK_UP_SECONDS)
         if ready == "refused":
@@ -119,7 +127,14 @@ class Submitter(msgspec.Struct, kw_only=True):
     def _look(self, shard: Shard, provider: Provider) -> Literal["submitted", "look"] | None:
         """What an earlier attempt left: its batch, or nothing for the third time (None)."""
         since = shard.intent_at or now()
-        batches = provider.find_batches(self._tag(shard), since, shard.rows)
+        try:
+            batches = provider.find_batches(self._tag(shard), since, shard.rows)
+        except Unconfirmed as doubt:
+            known = {other.batch_id for other in self.ledger.shards(shard.job_id)}
+            doubt.candidates = [batch for batch in doubt.candidates if batch not in known]
+            if doubt.candidates:
+                raise
+            batches = []
         if len(batches) > 1:
             self.pauses.ambiguous(shard, batches)
             return "look"
@@ -202,12 +217,28 @@ class Submitter(msgspec.Struct, kw_only=True):
                 wait = waits.trouble_wait(troubles, asked=error.retry_after)
                 if shard.status == "intent":
                     wait = max(wait, waits.LOOK_UP_SECONDS)
-        return ShardStep(
-            next="wait_to_submit",
-            wait_seconds=wait,
-            troubles=troubles + 1,
-            trouble=type(error).__name__,
+        return _troubled(error, troubles, wait)
+
+    def _after_look_up(
+        self, error: ProviderError, shard: Shard, step: ShardStep | None
+    ) -> ShardStep:
+        """The look-up failed, or does not tell: whether there is a batch is as unknown as before,
+        so the intent stays, and no look-up is spent."""
+        troubles = _in_a_row(error, step)
+        wait = waits.trouble_wait(
+            troubles, first=waits.LOOK_UP_SECONDS, most=_LONGEST_DOUBT, asked=error.retry_after
         )
+        if isinstance(error, (AccountBlocked, KeyMissing)):
+            self.pauses.blocked(shard, error)
+            wait = waits.blocked_wait(troubles)
+        elif isinstance(error, Unconfirmed) and len(error.candidates) > 1 and not troubles:
+            self.pauses.alerts.alert(
+                f"Batchdrop: shard {shard.shard_id} of {shard.job_id} is parked",
+                f"The answer to its create was lost, and {shard.provider} holds several batches "
+                f"that may be its own: {', '.join(error.candidates)}. The ids in their results "
+                "tell, once they have ended. Nothing is sent before.",
+            )
+        return _troubled(error, troubles, wait)
 
     def _forget_staged(self, shard: Shard) -> None:
         shard = self.ledger.shard(shard.job_id, shard.shard_id)
@@ -227,6 +258,15 @@ def _in_a_row(error: ProviderError, step: ShardStep | None) -> int:
     if step is None or step.trouble != type(error).__name__:
         return 0
     return step.troubles
+
+
+def _troubled(error: ProviderError, troubles: int, wait: int) -> ShardStep:
+    return ShardStep(
+        next="wait_to_submit",
+        wait_seconds=wait,
+        troubles=troubles + 1,
+        trouble=type(error).__name__,
+    )
 
 
 def _file(shard: Shard, file: ProviderObject) -> ProviderFile:

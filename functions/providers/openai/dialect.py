@@ -57,7 +57,7 @@ _embedding_body = msgspec.json.Decoder(_EmbeddingBody)
 
 class OpenAIDialect:
     provider = PROVIDER
-    framing = (b"", b"\n", b"\n")
+    framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
         return "body" in fields and ("url" in fields or "method" in fields)

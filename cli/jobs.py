@@ -1,0 +1,94 @@
+"""`batchdrop jobs` and `batchdrop cancel JOB`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli.errors import CliError
+from cli.ledger import LedgerReader, find_job
+from cli.stack import DEFAULT_STACK, Stack, StackOption, find_stack
+from cli.terminal import err, out, plain, styled_status
+from functions.batch.model import FINAL_JOB_STATUSES, Job
+
+COMMAND_SOURCE = "batchdrop.command"
+_HEADER = ("job", "status", "rows", "failed", "created", "file")
+
+
+def jobs(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """List jobs, newest first."""
+    found = find_stack(stack)
+    ledger = LedgerReader(found.aws.client("dynamodb"), found.table)
+    listed = list(islice(ledger.jobs(), limit))
+    if as_json:
+        plain(json.dumps([msgspec.to_builtins(job) for job in listed], indent=2))
+    elif not listed:
+        err().print("No jobs yet: `batchdrop submit FILE` starts one.")
+    elif out().is_terminal:
+        _print_table(listed)
+    else:
+        plain("\t".join(_HEADER))
+        for job in listed:
+            plain("\t".join(_cells(job)))
+
+
+def cancel(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job id, or its beginning.")],
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Cancel a job: what is finished is kept, what is not yet sent is not sent."""
+    found = find_stack(stack)
+    ledger = LedgerReader(found.aws.client("dynamodb"), found.table)
+    target = find_job(ledger, job)
+    if target.status == "cancelled":
+        err().print(f"{target.job_id} is cancelled already.", markup=False)
+        return
+    if target.status in FINAL_JOB_STATUSES:
+        raise CliError(f"{target.job_id} has ended as {target.status}: nothing is left to cancel.")
+    send_command(found, "Cancel Job", {"job_id": target.job_id})
+    err().print(
+        f"{target.job_id} is being cancelled; `batchdrop watch {target.job_id}` shows its end.",
+        markup=False,
+    )
+
+
+def send_command(stack: Stack, command: str, detail: dict[str, Any]) -> None:
+    entry = {
+        "Source": COMMAND_SOURCE,
+        "DetailType": command,
+        "Detail": json.dumps(detail),
+        "EventBusName": stack.bus,
+    }
+    answer = stack.aws.client("events").put_events(Entries=[entry])
+    if answer.get("FailedEntryCount"):
+        why = answer["Entries"][0].get("ErrorMessage") or "no reason given"
+        raise CliError(f"The event bus did not take the command: {why}; try again.")
+
+
+def _print_table(listed: Sequence[Job]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in _HEADER:
+        table.add_column(title, justify="right" if title in ("rows", "failed") else "left")
+    for job in listed:
+        cells = [escape(cell) for cell in _cells(job)]
+        cells[1] = styled_status(job.status)
+        table.add_row(*cells)
+    out().print(table)
+
+
+def _cells(job: Job) -> tuple[str, ...]:
+    rows = str(job.rows.total) if job.rows else "-"
+    failed = str(job.rows.failed + job.rows.invalid) if job.rows else "-"
+    created = job.created_at[:16].replace("T", " ")
+    return (job.job_id, job.status, rows, failed, created, job.key)

@@ -1,0 +1,122 @@
+"""The functions of the job workflow: one for each of its states that computes."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from functions.handlers import assemble, plan, reconcile, report, shard, sweep
+from functions.settings import (
+    AssembleSettings,
+    PlanSettings,
+    ReconcileSettings,
+    ReportSettings,
+    ShardSettings,
+    SweepSettings,
+)
+from infra.events import Bus
+from infra.functions import FULL_CORE_MB, Function, Platform
+from infra.ledger import Ledger
+from infra.storage import Storage
+
+
+class JobFunctions(Construct):
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        platform: Platform,
+        ledger: Ledger,
+        storage: Storage,
+        bus: Bus,
+    ) -> None:
+        super().__init__(scope, id)
+        config = platform.config
+        table = ledger.table.table_name
+        work = storage.work.bucket.bucket_name
+        results = storage.results.bucket.bucket_name
+        event_bus = bus.bus.event_bus_name
+        rows = config.max_rows_per_shard or 0
+        size = config.max_bytes_per_shard or 0
+        self.plan = Function(
+            self,
+            "Plan",
+            handler=plan,
+            platform=platform,
+            settings=PlanSettings(
+                jobs_table=table,
+                work_bucket=work,
+                split_bytes=config.split_bytes,
+            ),
+        )
+        self.shard = Function(
+            self,
+            "Shard",
+            handler=shard,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=4,
+            settings=ShardSettings(
+                jobs_table=table,
+                work_bucket=work,
+                max_rows_per_shard=rows,
+                max_bytes_per_shard=size,
+            ),
+        )
+        self.reconcile = Function(
+            self,
+            "Reconcile",
+            handler=reconcile,
+            platform=platform,
+            settings=ReconcileSettings(
+                jobs_table=table,
+                work_bucket=work,
+                event_bus=event_bus,
+                max_rows_per_shard=rows,
+                max_bytes_per_shard=size,
+            ),
+        )
+        self.assemble = Function(
+            self,
+            "Assemble",
+            handler=assemble,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=AssembleSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
+                index_results=config.index_results,
+                retention_days=config.retention_days,
+            ),
+        )
+        self.report = Function(
+            self,
+            "Report",
+            handler=report,
+            platform=platform,
+            settings=ReportSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
+                event_bus=event_bus,
+            ),
+        )
+        self.sweep = Function(
+            self,
+            "Sweep",
+            handler=sweep,
+            platform=platform,
+            settings=SweepSettings(jobs_table=table, work_bucket=work),
+        )
+
+    @property
+    def all(self) -> tuple[Function, ...]:
+        return (
+            self.plan,
+            self.shard,
+            self.reconcile,
+            self.assemble,
+            self.report,
+            self.sweep,
+        )

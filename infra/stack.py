@@ -1,0 +1,170 @@
+"""The deployment: introduces the constructs to each other and says who may do what."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Duration, Stack
+from constructs import Construct
+
+from functions.handlers import command
+from functions.settings import CommandSettings, IntakeSettings
+from infra.config import Config
+from infra.events import Alerts, Bus, DeadLetters
+from infra.functions import Function, Platform
+from infra.intake import Intake
+from infra.job_functions import JobFunctions
+from infra.job_workflow import JobWorkflow
+from infra.ledger import Ledger
+from infra.provider_functions import ProviderFunctions
+from infra.providers import providers
+from infra.secrets import Secrets
+from infra.shard_workflow import ShardWorkflow
+from infra.storage import Storage
+
+
+class BatchdropStack(Stack):
+    def __init__(self, scope: Construct, config: Config) -> None:
+        super().__init__(
+            scope, config.stack_name, description="Batchdrop: files in, LLM batches out"
+        )
+        self._config = config
+        self._platform = Platform(config)
+        self.alerts = Alerts(self, "Alerts", email=config.alert_email)
+        self.bus = Bus(self, "Events")
+        self.ledger = Ledger(self, "Ledger")
+        self.secrets = Secrets(self, "Secrets")
+        self.storage = Storage(self, "Storage", retention_days=config.retention_days)
+        self.shard_functions = [
+            ProviderFunctions(
+                self,
+                provider.label,
+                provider=provider,
+                platform=self._platform,
+                ledger=self.ledger,
+                storage=self.storage,
+                secrets=self.secrets,
+                alerts=self.alerts,
+            )
+            for provider in providers(config)
+        ]
+        self.job_functions = JobFunctions(
+            self,
+            "Job",
+            platform=self._platform,
+            ledger=self.ledger,
+            storage=self.storage,
+            bus=self.bus,
+        )
+        self.job_workflow = self._workflows()
+        self.intake = self._intake()
+        self._commands()
+        self._grant_job_functions()
+        self._grant_shard_functions()
+        self._outputs()
+
+    def _workflows(self) -> JobWorkflow:
+        return JobWorkflow(
+            self,
+            "JobWorkflow",
+            functions=self.job_functions,
+            shard_workflows=[
+                ShardWorkflow(self, f"{functions.provider.label}Workflow", functions=functions)
+                for functions in self.shard_functions
+            ],
+            work=self.storage.work.bucket,
+        )
+
+    def _intake(self) -> Intake:
+        intake = Intake(
+            self,
+            "Intake",
+            inbox=self.storage.inbox.bucket,
+            platform=self._platform,
+            alerts=self.alerts,
+            settings=IntakeSettings(
+                jobs_table=self.ledger.table.table_name,
+                state_machine_arn=self.job_workflow.state_machine.state_machine_arn,
+                retention_days=self._config.retention_days,
+            ),
+        )
+        self.job_workflow.state_machine.grants.start_execution(intake.function)
+        self.ledger.grant(intake.function, "GetItem", "PutItem", "UpdateItem")
+        return intake
+
+    def _commands(self) -> None:
+        function = Function(
+            self,
+            "Command",
+            handler=command,
+            settings=CommandSettings(jobs_table=self.ledger.table.table_name),
+            platform=self._platform,
+            timeout=Duration.minutes(1),
+        )
+        self.ledger.grant(function.function, "GetItem", "UpdateItem")
+        self.bus.deliver_commands(
+            to=function,
+            dead_letters=DeadLetters(
+                self, "CommandDeadLetters", what="a command", alerts=self.alerts
+            ),
+        )
+
+    def _grant_job_functions(self) -> None:
+        inbox, work, results = self.storage.inbox, self.storage.work, self.storage.results
+
+        plan = self.job_functions.plan.function
+        inbox.grant_read_versions(plan)
+        work.grant_write(plan)
+        self.ledger.grant(plan, "GetItem", "UpdateItem")
+
+        shard = self.job_functions.shard.function
+        inbox.grant_read_versions(shard)
+        work.grant_write(shard)
+        self.ledger.grant(shard, "GetItem", "UpdateItem")
+
+        reconcile = self.job_functions.reconcile.function
+        work.grant_read(reconcile)
+        work.grant_write(reconcile)
+        self.ledger.grant(reconcile, "GetItem", "PutItem", "UpdateItem", "Query")
+        self.bus.grant_put(reconcile)
+
+        assemble = self.job_functions.assemble.function
+        work.grant_read(assemble)
+        results.grant_write(assemble)
+        self.ledger.grant(assemble, "GetItem", "UpdateItem", "Query", "BatchWriteItem")
+
+        report = self.job_functions.report.function
+        work.grant_read(report)
+        results.grant_read(report)
+        results.grant_write(report)
+        self.ledger.grant(report, "GetItem", "UpdateItem", "Query")
+        self.bus.grant_put(report)
+
+        sweep = self.job_functions.sweep.function
+        work.grant_delete(sweep)
+        self.ledger.grant(sweep, "GetItem")
+
+    def _grant_shard_functions(self) -> None:
+        work = self.storage.work
+        for functions in self.shard_functions:
+            for step in functions.all:
+                self.secrets.grant_read(step.function, provider=functions.provider.name)
+                self.ledger.grant(step.function, "GetItem", "PutItem", "UpdateItem", "Query")
+            work.grant_read(functions.submit.function)
+            work.grant_read(functions.collect.function)
+            work.grant_write(functions.collect.function)
+            for step in (functions.submit, functions.poll, functions.clean_up):
+                self.alerts.grant_publish(step.function)
+
+    def _outputs(self) -> None:
+        outputs = {
+            "InboxBucket": self.storage.inbox.bucket.bucket_name,
+            "ResultsBucket": self.storage.results.bucket.bucket_name,
+            "JobsTable": self.ledger.table.table_name,
+            "StateMachineArn": self.job_workflow.state_machine.state_machine_arn,
+            "IntakeDeadLetterQueueUrl": self.intake.dead_letters.queue.queue_url,
+            "EventBusName": self.bus.bus.event_bus_name,
+            "OpenAISecretArn": self.secrets.arn("openai"),
+            "AnthropicSecretArn": self.secrets.arn("anthropic"),
+            "VertexSecretArn": self.secrets.arn("vertex"),
+        }
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)

@@ -1,0 +1,56 @@
+"""Each port's suite runs over the in-memory twin and over the adapter on the embedded cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.aws.ledger import DynamoLedger
+from functions.aws.objects import S3Objects
+from functions.batch.ports import Ledger, Objects
+from local.cloud import EmbeddedCloud
+from tests.support.twins import MemoryLedger, MemoryObjects
+
+KEYS = [("pk", "HASH"), ("sk", "RANGE")]
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[EmbeddedCloud]:
+    with EmbeddedCloud() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def s3(cloud: EmbeddedCloud) -> Any:
+    client = cloud.client("s3")
+    client.create_bucket(Bucket="contract")
+    client.put_bucket_versioning(Bucket="contract", VersioningConfiguration={"Status": "Enabled"})
+    return client
+
+
+@pytest.fixture(scope="session")
+def dynamodb(cloud: EmbeddedCloud) -> Any:
+    client = cloud.client("dynamodb")
+    client.create_table(
+        TableName="contract",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in KEYS],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in KEYS],
+    )
+    return client
+
+
+@pytest.fixture(params=["twin", "s3"])
+def objects(request: pytest.FixtureRequest) -> Objects:
+    if request.param == "twin":
+        return MemoryObjects("contract")
+    return S3Objects(request.getfixturevalue("s3"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    if request.param == "twin":
+        return MemoryLedger()
+    return DynamoLedger(request.getfixturevalue("dynamodb"), "contract")

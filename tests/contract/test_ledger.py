@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.aws.ledger import INLINE_BYTES, DynamoLedger
+from functions.batch.errors import Conflict
+from functions.batch.model import (
+    IndexedRow,
+    Job,
+    ProviderFile,
+    Reason,
+    Refusal,
+    RowCounts,
+    Shard,
+    now,
+)
+from functions.batch.ports import Ledger
+
+
+@pytest.fixture
+def job_id(ledger: Ledger) -> str:
+    identity = f"job-{uuid4().hex[:16]}"
+    assert ledger.create_job(made(identity))
+    return identity
+
+
+def made(identity: str) -> Job:
+    return Job(job_id=identity, bucket="b", key="k.jsonl", bytes=5, created_at=now())
+
+
+def shard(job_id: str, number: int = 1, round_number: int = 1) -> Shard:
+    return Shard(
+        job_id=job_id,
+        shard_id=f"{round_number:02d}-{number:05d}",
+        round=round_number,
+        number=number,
+        provider="openai",
+        endpoint="/v1/responses",
+        model="m",
+        rows=3,
+        bytes=100,
+    )
+
+
+def test_a_job_is_created_once_and_changed(ledger: Ledger, job_id: str) -> None:
+    assert not ledger.create_job(made(job_id))
+    reason = Reason("code", "A sentence.")
+    ledger.update_job(job_id, {"status": "running", "reason": reason, "rows": RowCounts(total=7)})
+    job = ledger.job(job_id)
+    assert (job.status, job.reason, job.key) == ("running", reason, "k.jsonl")
+    assert job.rows == RowCounts(total=7)
+
+
+def test_what_is_not_there_cannot_be_read_or_changed(ledger: Ledger) -> None:
+    with pytest.raises(LookupError):
+        ledger.job("nobody")
+    with pytest.raises(LookupError):
+        ledger.shard("nobody", "01-00001")
+    with pytest.raises(Conflict):
+        ledger.update_job("nobody", {"cancel_requested": True})
+
+
+def test_a_job_that_has_ended_is_not_changed_any_more(ledger: Ledger, job_id: str) -> None:
+    ledger.update_job(job_id, {"status": "partial"})
+    with pytest.raises(Conflict):
+        ledger.update_job(job_id, {"cancel_requested": True})
+
+
+def test_a_status_changes_only_from_the_expected_one(ledger: Ledger, job_id: str) -> None:
+    reason = Reason("c", "m")
+    assert not ledger.change_status(job_id, "running", "paused", reason)
+    ledger.update_job(job_id, {"status": "running"})
+    assert ledger.change_status(job_id, "running", "paused", reason)
+    assert not ledger.change_status(job_id, "running", "paused", reason)
+    assert ledger.job(job_id).reason == reason
+    assert ledger.change_status(job_id, "paused", "running", None)
+    assert ledger.job(job_id).reason is None
+
+
+def test_of_two_writers_of_a_shard_the_second_loses(ledger: Ledger, job_id: str) -> None:
+    ledger.create_shard(shard(job_id))
+    mine = ledger.shard(job_id, "01-00001")
+    theirs = ledger.shard(job_id, "01-00001")
+    mine.refusal = Refusal(code="c", message="m", then="split", lines={3: Reason("x", "y")})
+    mine.status = "intent"
+    saved = ledger.save_shard(mine)
+    assert saved.rev == 1
+    with pytest.raises(Conflict):
+        ledger.save_shard(theirs)
+    ledger.create_shard(shard(job_id))
+    assert ledger.shard(job_id, "01-00001") == saved
+    assert ledger.save_shard(saved).rev == 2
+
+
+def test_shards_come_in_order(ledger: Ledger, job_id: str) -> None:
+    for round_number, number in ((2, 1), (1, 10), (1, 2), (1, 1)):
+        ledger.create_shard(shard(job_id, number, round_number))
+    found = [each.shard_id for each in ledger.shards(job_id)]
+    assert found == ["01-00001", "01-00002", "01-00010", "02-00001"]
+    assert [each.number for each in ledger.shards(job_id, 2)] == [1]
+
+
+def test_files_are_kept_with_their_shard(ledger: Ledger, job_id: str) -> None:
+    file = ProviderFile(
+        job_id=job_id,
+        shard_id="01-00001",
+        provider="openai",
+        kind="input_file",
+        id="file-1",
+        created_at=now(),
+    )
+    ledger.add_file(file)
+    file.deleted_at = now()
+    ledger.save_file(file)
+    file.deleted_at = None
+    ledger.add_file(file)
+    assert [each.deleted_at is None for each in ledger.files(job_id)] == [False]
+    assert list(ledger.files(job_id, "01-00002")) == []
+    assert len(list(ledger.files(job_id, "01-00001"))) == 1
+
+
+def test_rows_are_found_by_the_hash_of_their_id(dynamodb: Any) -> None:
+    ledger = DynamoLedger(dynamodb, "contract")
+    job_id = f"job-{uuid4().hex[:16]}"
+    long = "x" * 5_000
+    ids = [*(f"id-{n}" for n in range(60)), "id-3", long]
+    rows = [IndexedRow(n, name, b'{"row":%d}\n' % n, n * 10) for n, name in enumerate(ids)]
+    rows.append(IndexedRow(62, "large", b"x" * (INLINE_BYTES + 1), 620))
+    ledger.index_rows(job_id, "s3://r/results.jsonl", rows, 2_000_000_000)
+
+    def item(name: str, sort: str = "ROW") -> Any:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        key = {"pk": {"S": f"ROW#{job_id}#{digest}"}, "sk": {"S": sort}}
+        return dynamodb.get_item(TableName="contract", Key=key).get("Item")
+
+    assert json.loads(item("id-3")["answer"]["S"]) == {"row": 3}
+    assert json.loads(item("id-3", "ROW#60")["answer"]["S"]) == {"row": 60}
+    assert "custom_id" not in item(long)
+    reference = item("large")["reference"]["M"]
+    assert reference["offset"] == {"N": "620"}
+    assert "answer" not in item("large")
+    assert item("id-0")["expires_at"] == {"N": "2000000000"}
+
+
+class LosingDynamo:
+    """Writes, but the client sees the refusal of its own repeated write."""
+
+    def __init__(self, dynamodb: Any) -> None:
+        self._dynamodb = dynamodb
+
+    def put_item(self, **call: Any) -> Any:
+        self._dynamodb.put_item(**call)
+        return self._dynamodb.put_item(**call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+
+def test_a_write_whose_answer_was_lost_is_recognised(dynamodb: Any) -> None:
+    ledger = DynamoLedger(dynamodb, "contract")
+    job_id = f"job-{uuid4().hex[:16]}"
+    ledger.create_shard(shard(job_id))
+    losing = DynamoLedger(LosingDynamo(dynamodb), "contract")
+    assert losing.save_shard(shard(job_id)).rev == 1
+    with pytest.raises(Conflict):
+        losing.save_shard(shard(job_id))
+
+
+class ThrottledDynamo:
+    """Takes one item of a batch at a time."""
+
+    def __init__(self, dynamodb: Any) -> None:
+        self._dynamodb = dynamodb
+
+    def batch_write_item(self, RequestItems: Any) -> Any:  # noqa: N803
+        ((table, requests),) = RequestItems.items()
+        self._dynamodb.batch_write_item(RequestItems={table: requests[:1]})
+        return {"UnprocessedItems": {table: requests[1:]} if requests[1:] else {}}
+
+
+def test_items_that_were_not_taken_are_sent_again(
+    dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    job_id = f"job-{uuid4().hex[:16]}"
+    rows = [IndexedRow(n, f"{n}", b"{}\n", n) for n in range(4)]
+    DynamoLedger(ThrottledDynamo(dynamodb), "contract").index_rows(job_id, "s3://r", rows, 1)
+    found = dynamodb.scan(
+        TableName="contract",
+        FilterExpression="begins_with(pk, :pk)",
+        ExpressionAttributeValues={":pk": {"S": f"ROW#{job_id}#"}},
+    )
+    assert found["Count"] == 4
+
+
+def test_other_errors_are_passed_on(dynamodb: Any) -> None:
+    with pytest.raises(ClientError):
+        DynamoLedger(dynamodb, "no-such-table").update_job("x", {"status": "running"})

@@ -1,0 +1,47 @@
+"""Really deployed: the CDK command line, to the embedded cloud, whose waits run 50 times faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.cloud import EmbeddedCloud
+from tests.support.deployment import Deployment
+from tests.support.simulator import Simulator, simulator
+
+WAIT_SCALE = 0.02
+
+
+@pytest.fixture(scope="session")
+def running_simulator() -> Iterator[Simulator]:
+    with simulator(5) as sim:
+        yield sim
+
+
+@pytest.fixture
+def sim(running_simulator: Simulator) -> Simulator:
+    running_simulator.reset(batch_seconds=2)
+    return running_simulator
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[EmbeddedCloud]:
+    with EmbeddedCloud(wait_scale=WAIT_SCALE) as started:
+        started.bootstrap()
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
+    outputs = cloud.deploy("Main", {"openai_base_url": running_simulator.openai_url})
+    deployed = Deployment(cloud, outputs)
+    deployed.set_key("sk-test")
+    return deployed
+
+
+@pytest.fixture(scope="session")
+def keyless(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
+    """A second deployment beside the first, for which nobody has set a key; small shards."""
+    context = {"openai_base_url": running_simulator.openai_url, "max_rows_per_shard": "40"}
+    return Deployment(cloud, cloud.deploy("Second", context))

@@ -1,0 +1,188 @@
+"""The functions, and how events reach them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import pytest
+
+from functions import settings
+from infra.config import RUNNING_PYTHON
+from tests.infra.deployed import Deployed, flat, listed
+from tests.infra.test_storage import denies_plain_http
+
+PROVIDER = ("submit", "poll", "collect", "clean_up")
+HANDLERS = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command")
+SETTINGS = {
+    **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
+    **dict.fromkeys(PROVIDER, "ProviderSettings"),
+}
+MINUTES = {"intake": 1, "command": 1, "poll": 5, "clean_up": 5}
+MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
+STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
+
+
+def test_there_is_one_for_each_handler(deployed: Deployed) -> None:
+    assert set(deployed.functions()) == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_function(deployed: Deployed, name: str) -> None:
+    function = deployed.functions()[name]
+    module = importlib.import_module(f"functions.handlers.{name}")
+    assert function["Description"] == (module.__doc__ or "").splitlines()[0]
+    assert function["Handler"] == f"functions.handlers.{name}.handler"
+    assert callable(module.handler)
+    assert function["Timeout"] == 60 * MINUTES.get(name, 15)
+    assert function["MemorySize"] == MEMORY.get(name, 512)
+    storage = function.get("EphemeralStorage", {"Size": 512})
+    assert storage == {"Size": 1024 * STORAGE_GIB[name] if name in STORAGE_GIB else 512}
+    assert function["Runtime"] == f"python{RUNNING_PYTHON}"
+    assert function["Architectures"] == ["arm64"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_environment_is_what_its_handler_reads(deployed: Deployed, name: str) -> None:
+    variables = {
+        key: flat(value)
+        for key, value in deployed.functions()[name]["Environment"]["Variables"].items()
+    }
+    kind: type[settings.Environment] = getattr(settings, SETTINGS[name])
+    kind.from_env(variables)
+    own = {key for key in variables if not key.startswith("POWERTOOLS_")}
+    assert own == {field.upper() for field in kind.__struct_fields__}
+
+
+def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deployed]) -> None:
+    functions = synthesize(
+        stack_name="Other",
+        openai_base_url="http://127.0.0.1:9/v1",
+        min_poll_seconds="2",
+        max_poll_seconds="7",
+        max_rounds="5",
+        max_rows_per_shard="11",
+        max_bytes_per_shard="13",
+        split_bytes="17",
+        retention_days="19",
+        index_results="on",
+        lambda_architecture="x86_64",
+    ).functions()
+    environments = {name: each["Environment"]["Variables"] for name, each in functions.items()}
+    for name in PROVIDER:
+        assert environments[name]["BASE_URL"] == "http://127.0.0.1:9/v1"
+        assert environments[name]["STACK"] == "Other"
+        assert environments[name]["PROVIDER"] == "openai"
+        assert environments[name]["MIN_POLL_SECONDS"] == "2"
+        assert environments[name]["MAX_POLL_SECONDS"] == "7"
+        assert environments[name]["MAX_ROUNDS"] == "5"
+    for name in ("shard", "reconcile"):
+        assert environments[name]["MAX_ROWS_PER_SHARD"] == "11"
+        assert environments[name]["MAX_BYTES_PER_SHARD"] == "13"
+    assert environments["plan"]["SPLIT_BYTES"] == "17"
+    assert environments["assemble"]["INDEX_RESULTS"] == "on"
+    assert environments["assemble"]["RETENTION_DAYS"] == "19"
+    assert environments["intake"]["RETENTION_DAYS"] == "19"
+    assert functions["plan"]["Architectures"] == ["x86_64"]
+
+
+def test_logs_do_not_stay_for_ever(deployed: Deployed) -> None:
+    groups = deployed.of_type("Logs::LogGroup")
+    for group in groups.values():
+        assert group["Properties"]["RetentionInDays"] == 30
+    for name, function in deployed.functions().items():
+        assert flat(function["LoggingConfig"]["LogGroup"]).strip("<>") in groups, name
+
+
+def test_a_message_stays_hidden_six_times_as_long_as_its_function_runs(
+    deployed: Deployed,
+) -> None:
+    _, queue = deployed.one("SQS::Queue", containing="IntakeQueue")
+    assert queue["VisibilityTimeout"] >= 6 * deployed.functions()["intake"]["Timeout"]
+
+
+def test_queues_are_encrypted_and_take_tls_only(deployed: Deployed) -> None:
+    queues = deployed.of_type("SQS::Queue")
+    assert len(queues) == 3
+    for queue in queues.values():
+        assert queue["Properties"]["SqsManagedSseEnabled"] is True
+        assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    covered = {
+        flat(queue).strip("<>")
+        for policy in deployed.of_type("SQS::QueuePolicy").values()
+        for queue in policy["Properties"]["Queues"]
+        if denies_plain_http(policy["Properties"]["PolicyDocument"], "sqs:*")
+    }
+    assert covered == set(queues)
+
+
+def test_the_alert_topic_takes_tls_only(synthesize: Callable[..., Deployed]) -> None:
+    deployed = synthesize(alert_email="ops@example.com")
+    _, policy = deployed.one("SNS::TopicPolicy")
+    assert denies_plain_http(policy["PolicyDocument"], "sns:Publish")
+    _, subscription = deployed.one("SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+
+
+def test_nobody_is_subscribed_unasked(deployed: Deployed) -> None:
+    assert not deployed.of_type("SNS::Subscription")
+
+
+def test_an_upload_reaches_intake_or_the_dead_letters(deployed: Deployed) -> None:
+    _, rule = deployed.one("Events::Rule", containing="ObjectCreated")
+    pattern = rule["EventPattern"]
+    assert pattern["source"] == ["aws.s3"]
+    assert pattern["detail-type"] == ["Object Created"]
+    [bucket] = pattern["detail"]["bucket"]["name"]
+    assert "StorageInbox" in flat(bucket)
+    [target] = rule["Targets"]
+    assert "IntakeQueue" in flat(target["Arn"])
+    assert "IntakeDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
+    _, queue = deployed.one("SQS::Queue", containing="IntakeQueue")
+    redrive = queue["RedrivePolicy"]
+    assert "IntakeDeadLetters" in flat(redrive["deadLetterTargetArn"])
+    assert redrive["maxReceiveCount"] == 5
+    _, mapping = deployed.one("Lambda::EventSourceMapping")
+    assert mapping["BatchSize"] == 10
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_a_command_reaches_its_function_or_the_dead_letters(deployed: Deployed) -> None:
+    _, rule = deployed.one("Events::Rule", containing="Commands")
+    assert rule["EventPattern"] == {"source": ["batchdrop.command"]}
+    assert "EventsBus" in flat(rule["EventBusName"])
+    [target] = rule["Targets"]
+    assert "CommandFunction" in flat(target["Arn"])
+    assert "CommandDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
+    _, asynchronous = deployed.one("Lambda::EventInvokeConfig")
+    failed = asynchronous["DestinationConfig"]["OnFailure"]["Destination"]
+    assert "CommandDeadLetters" in flat(failed)
+
+
+def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
+    """An EventBridge rule has no role: the queue's own policy lets it in, or the event is lost."""
+    let_in: set[str] = set()
+    for policy in deployed.of_type("SQS::QueuePolicy").values():
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Allow":
+                assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+                assert "sqs:SendMessage" in listed(statement["Action"])
+                source = flat(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+                let_in.add(f"{flat(statement['Resource'])} {source}")
+    assert sorted(tuple(part.strip("<>")[:12] for part in each.split()) for each in let_in) == [
+        ("CommandDeadL", "EventsComman"),
+        ("IntakeDeadLe", "IntakeObject"),
+        ("IntakeQueue6", "IntakeObject"),
+    ]
+
+
+def test_dead_letters_raise_an_alarm(deployed: Deployed) -> None:
+    alarms = deployed.of_type("CloudWatch::Alarm")
+    assert len(alarms) == 2
+    for name, alarm in alarms.items():
+        properties = alarm["Properties"]
+        assert "DeadLetters" in name
+        assert properties["MetricName"] == "ApproximateNumberOfMessagesVisible"
+        assert properties["Threshold"] == 0
+        assert properties["ComparisonOperator"] == "GreaterThanThreshold"
+        assert ["AlertsTopic" in flat(action) for action in properties["AlarmActions"]] == [True]

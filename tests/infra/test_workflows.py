@@ -1,0 +1,190 @@
+"""The state machines as they are deployed: what is retried, what is caught, what goes where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.infra.deployed import Deployed, flat
+
+MACHINES = ("JobWorkflow", "OpenAIWorkflow")
+LAMBDA_MINUTES = {"Poll": 5, "Clean up": 5}
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Maps' children too."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])
+
+
+def functions_of(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, state in states(definition):
+        if state["Type"] == "Task" and "Function" in state["Resource"]:
+            yield name, state
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_function_is_tried_again(deployed: Deployed, machine: str) -> None:
+    for name, state in functions_of(deployed.definition(machine)):
+        throttled, anything = state["Retry"]
+        assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"], name
+        assert throttled["MaxAttempts"] > anything["MaxAttempts"] == 6
+        assert anything["ErrorEquals"] == ["States.ALL"]
+        for retry in state["Retry"]:
+            assert retry["IntervalSeconds"] == 2
+            assert retry["BackoffRate"] == 2
+            assert retry["MaxDelaySeconds"] == 120
+            assert retry["JitterStrategy"] == "FULL"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_task_fails_the_execution(deployed: Deployed, machine: str) -> None:
+    definition = deployed.definition(machine)
+    for name, state in definition["States"].items():
+        if state["Type"] in ("Task", "Map"):
+            assert state["Catch"][0]["ErrorEquals"] == ["States.ALL"], name
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_task_outlasts_its_function(deployed: Deployed, machine: str) -> None:
+    for name, state in functions_of(deployed.definition(machine)):
+        reference = state["Resource"].strip("<>").split(".")[0]
+        timeout = deployed.resources[reference]["Properties"]["Timeout"]
+        assert timeout < state["TimeoutSeconds"] <= timeout + 60, name
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_definition_fits(deployed: Deployed, machine: str) -> None:
+    definition = deployed.definition(machine)
+    assert len(json.dumps(definition)) < 1_000_000
+    names = [name for name, _ in states(definition)]
+    assert len(names) == len(set(names))
+    assert max(len(name) for name in names) <= 80
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_errors_are_logged_without_data(deployed: Deployed, machine: str) -> None:
+    _, properties = deployed.one("StepFunctions::StateMachine", containing=machine)
+    logging = properties["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+
+
+def test_what_a_job_fails_with_reaches_its_report(deployed: Deployed) -> None:
+    job = deployed.definition("JobWorkflow")["States"]
+    for name, state in job.items():
+        if state["Type"] in ("Task", "Map") and name not in ("Report", "Delete work files"):
+            [caught] = state["Catch"]
+            assert (caught["Next"], caught["ResultPath"]) == ("Report", "$.failure"), name
+    assert job["Report"]["Catch"][0]["Next"] == "Report failed"
+    assert job["Report failed"]["Type"] == "Fail"
+
+
+def test_a_failure_keeps_the_work_files_and_their_deletion_fails_nothing(
+    deployed: Deployed,
+) -> None:
+    job = deployed.definition("JobWorkflow")["States"]
+    decide = job[job["Report"]["Next"]]
+    [failed] = decide["Choices"]
+    assert failed == {"Variable": "$.failure", "IsPresent": True, "Next": "Keep work files"}
+    assert decide["Default"] == "Delete work files"
+    [unswept] = job["Delete work files"]["Catch"]
+    assert job[unswept["Next"]]["Type"] == "Succeed"
+
+
+def test_the_way_of_a_job(deployed: Deployed) -> None:
+    job = deployed.definition("JobWorkflow")
+    assert job["StartAt"] == "Plan"
+    way = ["Plan", "Accepted?", "Shard ranges", "Start rounds", "Reconcile", "Rows remain?"]
+    way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
+    way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
+    for here, there in pairwise(way):
+        assert there in nexts(job["States"][here]), here
+    assert job["States"]["Delete work files"]["End"]
+    assert job["States"]["Accepted?"]["Default"] == "Report"
+    assert job["States"]["Rows remain?"]["Default"] == "Assemble"
+
+
+def test_the_way_of_a_shard(deployed: Deployed) -> None:
+    shard = deployed.definition("OpenAIWorkflow")
+    assert shard["StartAt"] == "Not before"
+    way = ["Not before", "Submit", "Submitted?", "Wait to submit", "Submit", "Submitted?", "Wait"]
+    way += ["Poll", "Ended?", "Wait", "Poll", "Ended?", "Collect", "Clean up", "Cleaned?"]
+    way += ["Wait to clean up", "Clean up", "Cleaned?", "Done"]
+    for here, there in pairwise(way):
+        assert there in nexts(shard["States"][here]), here
+    assert "Collect" in nexts(shard["States"]["Submitted?"])
+    for name, state in functions_of(shard):
+        [caught] = state["Catch"]
+        assert caught["Next"] == "Set aside", name
+    for name in ("Done", "Set aside"):
+        assert shard["States"][name] == {"Type": "Succeed", "OutputPath": None}
+
+
+def nexts(state: dict[str, Any]) -> set[str]:
+    found = {choice["Next"] for choice in state.get("Choices", ())}
+    return found | {state[key] for key in ("Next", "Default") if key in state}
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest", "fields"),
+    [
+        ("Shard ranges", "$.plan.manifest.key", {"range", "start", "end"}),
+        (
+            "Run many shards",
+            "$.round.manifest.key",
+            {"provider", "shard_id", "delay_seconds", "name"},
+        ),
+    ],
+)
+def test_distributed_maps(deployed: Deployed, name: str, manifest: str, fields: set[str]) -> None:
+    state = deployed.definition("JobWorkflow")["States"][name]
+    reader = state["ItemReader"]
+    assert reader["Resource"].endswith(":s3:getObject")
+    assert reader["ReaderConfig"] == {"InputType": "JSON"}
+    assert reader["Parameters"]["Key.$"] == manifest
+    assert "StorageWork" in flat(reader["Parameters"]["Bucket"])
+    assert state["ItemProcessor"]["ProcessorConfig"] == {
+        "Mode": "DISTRIBUTED",
+        "ExecutionType": "STANDARD",
+    }
+    assert state["ItemSelector"] == {
+        "job_id.$": "$.job_id",
+        **{f"{field}.$": f"$$.Map.Item.Value.{field}" for field in fields},
+    }
+    assert state["ResultPath"] is None
+    assert state.get("ToleratedFailurePercentage", 0) == (100 if "many" in name else 0)
+
+
+@pytest.mark.parametrize("name", ["Run shards", "Run many shards"])
+def test_a_shard_runs_in_an_execution_of_its_own(deployed: Deployed, name: str) -> None:
+    children = deployed.definition("JobWorkflow")["States"][name]["ItemProcessor"]["States"]
+    [run] = [state for state in children.values() if state["Type"] == "Task"]
+    assert run["Resource"].endswith(":states:startExecution.sync:2")
+    assert run["Parameters"]["Name.$"] == "$.name"
+    assert run["Parameters"]["Input"] == {
+        f"{field}.$": f"$.{field}" for field in ("job_id", "shard_id", "delay_seconds")
+    }
+    assert "OpenAIWorkflow" in run["Parameters"]["StateMachineArn"]
+    assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
+    assert not {"States.ALL", "States.TaskFailed"} & set(run["Retry"][0]["ErrorEquals"]), (
+        "a shard that failed must not be started again under its name"
+    )
+    [which] = [state for state in children.values() if state["Type"] == "Choice"]
+    assert children[which["Default"]] == {"Type": "Succeed", "OutputPath": None}
+    assert all(
+        state["OutputPath"] is None for state in children.values() if state["Type"] == "Succeed"
+    )
+
+
+def test_few_shards_need_no_map_run(deployed: Deployed) -> None:
+    few = deployed.definition("JobWorkflow")["States"]["Run shards"]
+    assert few["ItemProcessor"]["ProcessorConfig"]["Mode"] == "INLINE"
+    assert few["MaxConcurrency"] == 40
+    assert few["ItemsPath"] == "$.round.shards"
+    assert few["ResultPath"] is None

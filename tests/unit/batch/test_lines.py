@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.batch.lines import (
+    Oversized,
+    Transit,
+    iter_lines,
+    pack_row,
+    range_lines,
+    row_key,
+    rows_of,
+    unpack_row,
+)
+from functions.batch.reading import Named, Unreadable, decompress, named
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@given(
+    data=st.lists(st.sampled_from([b"\n", b"ab", b"\r", "\u2028".encode(), b"x" * 9])),
+    size=st.integers(1, 12),
+)
+def test_lines_are_the_same_however_the_bytes_are_cut(data: list[bytes], size: int) -> None:
+    whole = b"".join(data)
+    expected = whole.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    assert list(iter_lines(cut(whole, size))) == expected
+
+
+@given(
+    lines=st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=30),
+    ends=st.booleans(),
+    split=st.integers(1, 40),
+    size=st.integers(1, 9),
+)
+def test_every_line_belongs_to_exactly_one_range(
+    lines: list[bytes], ends: bool, split: int, size: int
+) -> None:
+    data = b"\n".join(lines) + (b"\n" if ends and lines else b"")
+    starts = [*range(0, len(data), split)] or [0]
+    found: list[bytes | Oversized] = []
+    for start, end in zip(starts, [*starts[1:], None], strict=True):
+        found += range_lines(cut(data[max(start - 1, 0) :], size), start, end)
+    assert found == list(iter_lines([data]))
+
+
+def test_a_line_that_is_too_long_is_not_kept() -> None:
+    lines = list(iter_lines([b"ab\n", b"x" * 50, b"y" * 50, b"z\nlast"], max_bytes=20))
+    assert lines[0] == b"ab"
+    assert isinstance(lines[1], Oversized)
+    assert lines[1].size == 101
+    assert lines[2] == b"last"
+
+
+def test_a_long_line_at_a_range_border_is_counted_in_full() -> None:
+    data = b"a" * 30 + b"\nb\nc\n"
+    first = list(range_lines([data], 0, 31, max_bytes=5))
+    second = list(range_lines([data[30:]], 31, None, max_bytes=5))
+    assert [isinstance(line, Oversized) for line in first] == [True]
+    assert second == [b"b", b"c"]
+
+
+def test_rows_are_lines_without_what_editors_add() -> None:
+    lines = [b"\xef\xbb\xbfone\r", b"", b" \t ", b"\r", b"two"]
+    assert list(rows_of(lines, at_start=True)) == [b"one", b"two"]
+    assert list(rows_of([b"\xef\xbb\xbfx"], at_start=False)) == [b"\xef\xbb\xbfx"]
+
+
+def test_a_row_comes_back_as_it_was_packed() -> None:
+    transit = Transit(2, 3, "code", "tab\tand \N{SNOWMAN}")
+    line = b'{"a":\t"b"}'
+    packed = pack_row(row_key(3, 17), line, transit)
+    assert packed.endswith(b"\n")
+    assert unpack_row(packed[:-1]) == ("000003-000000017", transit, line)
+    assert unpack_row(pack_row(row_key(0, 0), line)[:-1])[1] == Transit()
+
+
+@given(members=st.lists(st.binary(max_size=300), min_size=1, max_size=3), size=st.integers(1, 50))
+def test_gzip_of_any_number_of_members(members: list[bytes], size: int) -> None:
+    data = b"".join(gzip.compress(member) for member in members)
+    assert b"".join(decompress(cut(data, size))) == b"".join(members)
+
+
+def test_a_gzip_bomb_comes_in_bounded_pieces() -> None:
+    data = gzip.compress(b"0" * 60_000_000)
+    pieces = [len(piece) for piece in decompress([data])]
+    assert sum(pieces) == 60_000_000
+    assert max(pieces) <= 8 * 1024 * 1024
+
+
+def test_zero_padding_after_a_gzip_is_ignored() -> None:
+    assert b"".join(decompress([gzip.compress(b"a"), b"\0" * 10])) == b"a"
+
+
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"x" * 1000)[:-12], b"plain text", zlib.compress(b"no gzip")]
+)
+def test_a_damaged_gzip_is_said_to_be_one(data: bytes) -> None:
+    with pytest.raises(Unreadable, match="gzip"):
+        list(decompress(cut(data, 7)))
+
+
+def test_endings() -> None:
+    assert named("a/b.JSONL") == Named("jsonl", compressed=False)
+    assert named("b.ndjson.gz") == Named("jsonl", compressed=True)
+    assert named("c.csv") == Named("csv", compressed=False)
+    assert named("d.json") is None
+    assert named("e.gz") is None

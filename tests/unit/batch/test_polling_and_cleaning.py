@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.batch.cleaning import TRIES
+from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
+from functions.batch.model import BatchState, ProviderObject, Refusal, ShardStep
+from functions.batch.waits import poll_wait
+from tests.support.driver import World
+from tests.support.fake_provider import FakeProvider
+from tests.support.lines import body, jsonl, line
+
+SHARD = "01-00001"
+ENDED = BatchState(status="completed", outcome="ended", complete=True)
+
+
+@pytest.fixture
+def job_id(world: World) -> str:
+    """A job whose only shard has been submitted."""
+    identity = world.drop("a.jsonl", jsonl([line(f"{n}", body(f"q{n}")) for n in range(2)]))
+    world.shard(identity, {"range": 0, "start": 0, "end": None})
+    world.open_round(identity, 1)
+    world.submitter("openai").submit(identity, SHARD, None)
+    return identity
+
+
+def lap(world: World, job_id: str, step: ShardStep | None = None) -> ShardStep:
+    return world.poller("openai").poll(job_id, SHARD, step or ShardStep(next="wait"))
+
+
+def test_waits_grow_between_the_limits_and_an_execution_stays_under_1500_laps() -> None:
+    assert poll_wait(0, 0, least=30, most=600) == 30
+    assert poll_wait(9, 4_000, least=30, most=600) == 400
+    assert poll_wait(99, 50_000, least=30, most=600) == 600
+    assert poll_wait(0, 0, least=30, most=600, asked=77.2) == 78
+    laps = waited = 0
+    while waited < 98 * 3600:
+        waited += poll_wait(laps, waited, least=1, most=10)
+        laps += 1
+    assert laps < 1_500
+
+
+def test_a_running_batch_is_asked_again_and_its_counts_are_shown(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    provider.script["poll"] = [
+        BatchState(status="in_progress", outcome=None, retry_after=120),
+        BatchState(status="finalizing", outcome=None),
+        ENDED,
+    ]
+    step = lap(world, job_id)
+    assert (step.next, step.wait_seconds, step.lap) == ("wait", 120, 1)
+    step = lap(world, job_id, step)
+    assert world.ledger.shard(job_id, SHARD).provider_status == "finalizing"
+    assert lap(world, job_id, step).next == "collect"
+    assert lap(world, job_id, step).next == "collect"
+    assert provider.calls.count("poll") == 3
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("no_answer", "x"), Throttled("rate", "x", retry_after=700)]
+)
+def test_trouble_while_polling_only_waits(
+    world: World, provider: FakeProvider, job_id: str, error: Exception
+) -> None:
+    provider.script["poll"] = [error, ENDED]
+    step = lap(world, job_id)
+    assert step.next == "wait"
+    assert step.wait_seconds == (700 if isinstance(error, Throttled) else 30)
+    assert lap(world, job_id, step).next == "collect"
+
+
+def test_a_batch_is_gone_after_five_laps_in_a_row(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    missing = Missing("not_found", "no such batch")
+    provider.script["poll"] = [missing] * 4 + [Unavailable("x", "y")] + [missing] * 5
+    step = lap(world, job_id)
+    laps = 1
+    while step.next == "wait":
+        step = lap(world, job_id, step)
+        laps += 1
+    assert laps == 10
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    opened = world.open_round(job_id, 2)
+    assert [world.ledger.shard(job_id, run.shard_id).rows for run in opened.shards] == [2]
+
+
+def test_a_key_that_is_refused_while_polling_pauses_the_job(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    provider.script["poll"] = [AccountBlocked("invalid_api_key", "revoked")] * 2
+    step = lap(world, job_id)
+    assert step.wait_seconds == 300
+    step = lap(world, job_id, step)
+    assert step.wait_seconds == 600
+    job = world.ledger.job(job_id)
+    assert job.status == "paused"
+    assert job.reason is not None
+    assert "batchdrop keys set openai" in job.reason.message
+    assert len(world.alerts.sent) == 1
+    lap(world, job_id, step)
+    assert world.ledger.job(job_id).status == "running"
+
+
+def test_a_cancel_is_sent_once_and_the_batch_waited_for(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    step = lap(world, job_id)
+    lap(world, job_id, step)
+    assert provider.calls.count("cancel") == 1
+    assert step.next == "wait"
+
+
+def test_a_capacity_refusal_comes_back_later_without_spending_a_round(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    refusal = Refusal(code="token_limit_exceeded", message="full", then="resend", delay_seconds=300)
+    provider.script["poll"] = [BatchState(status="failed", outcome="refused", refusal=refusal)]
+    lap(world, job_id)
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    opened = world.open_round(job_id, 2)
+    assert [run.delay_seconds for run in opened.shards] == [300]
+
+
+def finish(world: World, provider: FakeProvider, job_id: str) -> None:
+    outputs = [ProviderObject(kind="output_file", id="out")]
+    provider.script["poll"] = [
+        BatchState(status="completed", outcome="ended", complete=True, outputs=outputs)
+    ]
+    lap(world, job_id)
+    world.collector("openai").collect(job_id, SHARD)
+
+
+def test_files_are_deleted_only_once_the_results_are_durable(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    cleaner = world.cleaner("openai")
+    assert cleaner.clean_up(job_id, SHARD, None).next == "done"
+    assert provider.deleted == []
+    finish(world, provider, job_id)
+    assert cleaner.clean_up(job_id, SHARD, None).next == "done"
+    assert sorted(provider.deleted) == ["file-1", "out"]
+    assert world.ledger.shard(job_id, SHARD).status == "cleaned"
+
+
+def test_already_gone_is_deleted_and_trouble_is_tried_again(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    provider.script["delete"] = [Missing("not_found", "gone"), Unavailable("x", "timed out")]
+    cleaner = world.cleaner("openai")
+    step = cleaner.clean_up(job_id, SHARD, None)
+    assert (step.next, step.wait_seconds) == ("again", 30)
+    assert cleaner.clean_up(job_id, SHARD, step).next == "done"
+    assert all(file.deleted_at for file in world.ledger.files(job_id))
+
+
+def test_what_cannot_be_deleted_is_told_and_does_not_hold_the_job(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    provider.script["delete"] = [Refused("locked", "it is locked")] * 20
+    cleaner = world.cleaner("openai")
+    step = cleaner.clean_up(job_id, SHARD, None)
+    tries = 1
+    while step.next == "again":
+        step = cleaner.clean_up(job_id, SHARD, step)
+        tries += 1
+    assert tries == TRIES
+    assert "it is locked" in world.alerts.sent[0][1]
+    world.open_round(job_id, 2)
+    world.assembler().assemble(job_id)
+    world.reporter().report(job_id, None)
+    files = world.summary(job_id)["provider_files"]
+    assert (files["created"], files["deleted"], files["left"]) == (2, 0, 2)
+    assert files["left_items"][0]["error"] == "it is locked"

@@ -1,0 +1,19 @@
+"""One simulator process for all tests of this folder, reset before each."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.simulator.process import Simulator, running
+
+
+@pytest.fixture(scope="session")
+def simulator_process() -> Iterator[Simulator]:
+    with running("--batch-seconds", "0.2", "--seed", "7") as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def simulator(simulator_process: Simulator) -> Simulator:
+    simulator_process.reset()
+    return simulator_process

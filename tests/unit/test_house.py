@@ -1,0 +1,80 @@
+"""The arrows between the rooms: handlers → use cases → ports ← adapters."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = ROOT / "functions"
+SDKS = {"openai", "anthropic", "google", "vertexai"}
+LOADED_SDKS = {"openai", "anthropic", "google.auth", "google.api_core", "google.genai", "vertexai"}
+PLAIN = ["intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command"]
+WITH_PROVIDER = ["submit", "poll", "collect", "clean_up"]
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((FUNCTIONS / "batch").glob("*.py")), ids=lambda p: p.name)
+def test_the_domain_knows_neither_aws_nor_a_provider(path: Path) -> None:
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top in sys.stdlib_module_names | {"msgspec", "functions"}, name
+        assert top != "functions" or name.startswith("functions.batch"), name
+
+
+@pytest.mark.parametrize("path", sorted((FUNCTIONS / "aws").glob("*.py")), ids=lambda p: p.name)
+def test_aws_adapters_know_only_the_domain(path: Path) -> None:
+    for name in imports(path):
+        assert not name.startswith("functions.") or name.startswith(
+            ("functions.batch", "functions.aws")
+        ), name
+        assert name.split(".")[0] not in SDKS, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        path
+        for name in ("dialect.py", "answers.py", "fields.py")
+        for path in (FUNCTIONS / "providers").rglob(name)
+    ),
+    ids=lambda p: f"{p.parent.name}/{p.name}",
+)
+def test_line_shapes_need_no_sdk(path: Path) -> None:
+    for name in imports(path):
+        assert name.split(".")[0] in sys.stdlib_module_names | {"msgspec", "functions"}, name
+
+
+def loaded_by(module: str) -> set[str]:
+    code = f"import sys, {module}; print(*sys.modules)"
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", PLAIN + WITH_PROVIDER)
+def test_importing_a_handler_needs_no_environment_and_loads_no_sdk(name: str) -> None:
+    """A provider's SDK is loaded when its first call needs it, for that provider only."""
+    loaded = loaded_by(f"functions.handlers.{name}")
+    assert not {name for name in loaded if name.startswith(tuple(LOADED_SDKS))}
+    assert not loaded & {"infra", "cli", "local", "tests"}
+
+
+def test_there_is_no_room_for_odds_and_ends() -> None:
+    names = {path.stem for path in FUNCTIONS.rglob("*")}
+    assert not names & {"utils", "helpers", "common", "core", "shared", "misc"}
