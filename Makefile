@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export npm_config_cache := $(CACHE)/npm
 export npm_config_update_notifier := false
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CACHE)/jsii
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 
 REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requirements*.txt)
 

@@ -3,6 +3,8 @@
     .venv/bin/python examples/make_examples.py [--out FOLDER]
 
 `docstrings.jsonl`: 2,400 OpenAI batch lines, two chat models and embeddings, all of them good.
+`claude.jsonl`: 300 Anthropic batch lines. `gemini.jsonl`: 300 Gemini lines, a third of them
+embeddings. `mixed.jsonl`: 300 rows of all three, side by side.
 `dirty.jsonl`: a few lines as files have them that people send: some good, some not.
 
 Sources are parsed, never imported. The same Python writes the same files.
@@ -16,12 +18,14 @@ import json
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 SUMMARIES = 1_300
 CLASSIFICATIONS = 700
 EMBEDDINGS = 400
+OF_EACH_PROVIDER = 300
 ROWS = SUMMARIES + CLASSIFICATIONS + EMBEDDINGS
 
 _SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo"}
@@ -58,9 +62,14 @@ def _of_node(
             yield from _of_node(child, f"{name}.{child.name}")
 
 
+@cache
+def _found() -> list[tuple[str, str]]:
+    return list(dict(docstrings()).items())
+
+
 def pick(count: int) -> list[tuple[str, str]]:
     """Spread evenly over the library; repeats only where there are fewer docstrings than that."""
-    found = list(dict(docstrings()).items())
+    found = _found()
     if not found:
         raise SystemExit("This Python has no sources of its standard library to read.")
     return [found[number * len(found) // count] for number in range(count)]
@@ -95,6 +104,50 @@ def good_rows() -> Iterator[str]:
             yield line(f"vector-{name}", "/v1/embeddings", body)
 
 
+def claude(name: str, text: str) -> str:
+    params = {
+        "model": "claude-haiku-4-5",
+        "max_tokens": 200,
+        "system": "Summarise this documentation in one sentence.",
+        "messages": [{"role": "user", "content": text}],
+    }
+    return json.dumps({"custom_id": f"claude {name}", "params": params}, ensure_ascii=False) + "\n"
+
+
+def gemini(name: str, text: str) -> str:
+    parts = [{"text": f"Summarise this documentation in one sentence.\n\n{text}"}]
+    request = {
+        "contents": [{"role": "user", "parts": parts}],
+        "generationConfig": {"maxOutputTokens": 200},
+    }
+    row = {"custom_id": f"gemini {name}", "model": "gemini-2.5-flash", "request": request}
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def gemini_embedding(name: str, text: str) -> str:
+    request = {"content": {"parts": [{"text": text}]}}
+    row = {"key": f"vector {name}", "model": "gemini-embedding-001", "request": request}
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def claude_rows() -> Iterator[str]:
+    return (claude(name, text) for name, text in pick(OF_EACH_PROVIDER))
+
+
+def gemini_rows() -> Iterator[str]:
+    for number, (name, text) in enumerate(pick(OF_EACH_PROVIDER)):
+        yield gemini_embedding(name, text) if number % 3 == 2 else gemini(name, text)
+
+
+def mixed_rows() -> Iterator[str]:
+    for number, (name, text) in enumerate(pick(OF_EACH_PROVIDER)):
+        if number % 3 == 0:
+            body = chat("gpt-5-mini", "Summarise this documentation in one sentence.", text)
+            yield line(f"gpt {name}", "/v1/chat/completions", body)
+        else:
+            yield claude(name, text) if number % 3 == 1 else gemini(name, text)
+
+
 def dirty_rows() -> Iterator[str]:
     greet = chat("gpt-5-mini", "Answer in one word.", "How is a lazy evaluation called in Python?")
     yield line("good-1", "/v1/chat/completions", greet)
@@ -110,7 +163,13 @@ def dirty_rows() -> Iterator[str]:
 
 def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"docstrings.jsonl": good_rows(), "dirty.jsonl": dirty_rows()}
+    files = {
+        "docstrings.jsonl": good_rows(),
+        "claude.jsonl": claude_rows(),
+        "gemini.jsonl": gemini_rows(),
+        "mixed.jsonl": mixed_rows(),
+        "dirty.jsonl": dirty_rows(),
+    }
     for name, rows in files.items():
         with (folder / name).open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(rows)

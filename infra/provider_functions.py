@@ -37,6 +37,7 @@ class ProviderFunctions(Construct):
             stack=config.stack_name,
             provider=provider.name,
             base_url=provider.base_url or "",
+            storage_base_url=provider.storage_base_url or "",
             secret_arn=secrets.arn(provider.name),
             jobs_table=ledger.table.table_name,
             work_bucket=storage.work.bucket.bucket_name,

@@ -16,9 +16,23 @@ class Provider:
     label: str
     bundle: BundleName
     base_url: str | None
+    storage_base_url: str | None = None
 
 
 def providers(config: Config) -> tuple[Provider, ...]:
     return (
         Provider(name="openai", label="OpenAI", bundle="openai", base_url=config.openai_base_url),
+        Provider(
+            name="anthropic",
+            label="Anthropic",
+            bundle="anthropic",
+            base_url=config.anthropic_base_url,
+        ),
+        Provider(
+            name="vertex",
+            label="Vertex",
+            bundle="vertex",
+            base_url=config.vertex_base_url,
+            storage_base_url=config.gcs_base_url,
+        ),
     )

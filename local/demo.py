@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +43,19 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider whose key is set and whose calls go to the simulator, below `path`."""
+    """A provider whose key is set. `settings` are context keys and the simulator's paths."""
 
     name: str
     key: str
-    setting: str
-    path: str
+    settings: Mapping[str, str]
 
 
-PROVIDERS = (Provider("openai", "sk-demo-key-for-the-simulator", "openai_base_url", "/openai/v1"),)
+_GOOGLE = {"project": "demo", "location": "us-central1", "bucket": "demo", "anonymous": True}
+PROVIDERS = (
+    Provider("openai", "sk-demo-key-for-the-simulator", {"openai_base_url": "/openai/v1"}),
+    Provider("anthropic", "sk-demo-key-for-the-simulator", {"anthropic_base_url": "/anthropic"}),
+    Provider("vertex", json.dumps(_GOOGLE), {"vertex_base_url": "/vertex", "gcs_base_url": "/gcs"}),
+)
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,14 @@ def make_examples(folder: Path) -> list[Example]:
         )
         if made.returncode != 0:
             raise DemoError(f"no examples: {made.stderr.strip()}")
-        shutil.copy(PROJECT / "examples" / "hello.jsonl", folder)
+        good = [
+            Example(folder / name, count_rows(folder / name), "succeeded")
+            for name in ("docstrings.jsonl", "claude.jsonl", "gemini.jsonl", "mixed.jsonl")
+        ]
+        dirty = folder / "dirty.jsonl"
         return [
-            Example(
-                folder / "docstrings.jsonl", count_rows(folder / "docstrings.jsonl"), "succeeded"
-            ),
-            Example(
-                folder / "dirty.jsonl", count_rows(folder / "dirty.jsonl"), "partial", invalid=5
-            ),
-            Example(folder / "hello.jsonl", count_rows(folder / "hello.jsonl"), "succeeded"),
+            *good,
+            Example(dirty, count_rows(dirty), "partial", invalid=5),
         ]
 
 
@@ -152,7 +155,11 @@ def starting_simulator(cloud: EmbeddedCloud) -> Generator[str]:
 
 
 def deploy(cloud: EmbeddedCloud, simulator: str) -> None:
-    context = {provider.setting: simulator + provider.path for provider in PROVIDERS}
+    context = {
+        setting: simulator + path
+        for provider in PROVIDERS
+        for setting, path in provider.settings.items()
+    }
     with step("cdk bootstrap"):
         cloud.bootstrap()
     with step(f"cdk deploy {STACK}") as progress:

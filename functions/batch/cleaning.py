@@ -8,7 +8,7 @@ import msgspec
 
 from functions.batch import waits
 from functions.batch.errors import Missing, ProviderError
-from functions.batch.model import ProviderFile, Shard, ShardStep, Tag, now
+from functions.batch.model import BATCH_GONE, ProviderFile, Shard, ShardStep, Tag, now
 from functions.batch.ports import Alerts, Ledger, Provider
 
 TRIES = 5
@@ -49,8 +49,10 @@ class Cleaner(msgspec.Struct, kw_only=True):
         return files + self._strays(shard, {file.id for file in files})
 
     def _strays(self, shard: Shard, known: set[str]) -> list[ProviderFile]:
-        """Uploads of attempts whose answer was lost. One attempt that went well left none."""
-        if shard.attempt < 2 or shard.intent_at is None:
+        """What attempts left whose answer was lost, or a batch that vanished. One attempt that
+        went well left nothing that is not known."""
+        vanished = shard.refusal is not None and shard.refusal.code == BATCH_GONE
+        if not (vanished or shard.attempt > 1) or shard.intent_at is None:
             return []
         tag = Tag(
             stack=self.stack,

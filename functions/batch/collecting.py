@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from functions.batch import envelope, layout
+from functions.batch import envelope, layout, waits
 from functions.batch.errors import ProviderError
 from functions.batch.lines import Transit, pack_keyed, pack_row
 from functions.batch.model import (
@@ -124,6 +124,7 @@ class _Harvest:
         self._cancelled = cancelled
         self._refusal = _usable(shard)
         self._counts = Answered()
+        self._most_resends = 0
         self._problems = Problems()
         self._parts = PartSpools(collector.objects, directory)
         self._again: dict[int, SourceSpool] = {}
@@ -186,6 +187,7 @@ class _Harvest:
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
     ) -> None:
         transit = row.transit
+        self._most_resends = max(self._most_resends, transit.resends)
         transit = Transit(transit.failures, transit.resends + 1, error.code, error.message)
         if self._cancelled:
             self._fail(row, _final(Reason(CANCELLED.code, CANCELLED.message)))
@@ -240,7 +242,10 @@ class _Harvest:
         )
 
     def _remainder(self) -> Iterator[Source]:
-        delay = 0 if self._refusal is None else self._refusal.delay_seconds
+        delay = 0
+        if self._refusal is not None:
+            most = waits.DAY if self._refusal.account else waits.HOUR
+            delay = min(self._refusal.delay_seconds * 2**self._most_resends, most)
         for half in sorted(self._again):
             yield self._again[half].store(self._objects, delay_seconds=delay)
 

@@ -21,6 +21,8 @@ is tried again; after the others nothing was created. `Unconfirmed` comes of loo
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class BatchdropError(Exception):
     """Base of everything below."""
@@ -77,7 +79,19 @@ class NotVisible(ProviderError):
 
 
 class Refused(ProviderError):
-    """The request is wrong, whenever it is sent."""
+    """The request is wrong, whenever it is sent. `then`: whether one of its rows may be at fault,
+    so that it is worth splitting, or all of them fail."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        then: Literal["split", "fail"] = "split",
+    ) -> None:
+        super().__init__(code, message, retry_after=retry_after)
+        self.then: Literal["split", "fail"] = then
 
 
 class Missing(ProviderError):

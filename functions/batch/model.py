@@ -38,6 +38,9 @@ MAX_RESENDS = 10
 GAVE_UP = "gave_up"
 """Code of the rows of a shard whose workflow never came to its end."""
 
+BATCH_GONE = "batch_gone"
+"""Code of a batch that its provider does not know any more."""
+
 
 def now() -> str:
     """ISO 8601 in UTC with milliseconds; sorts as text."""
@@ -220,6 +223,7 @@ class Refusal(msgspec.Struct, kw_only=True):
 
     `then` is what becomes of the rows it speaks of: `fail` for good, `resend` without spending a
     round, `split` the shard to find the row. Rows that it does not name are sent again.
+    `account`: a person has to act first, so the delay grows to a day, else to an hour.
     """
 
     code: str
@@ -227,6 +231,7 @@ class Refusal(msgspec.Struct, kw_only=True):
     then: Literal["fail", "resend", "split"]
     lines: dict[int, Reason] = {}
     delay_seconds: int = 0
+    account: bool = False
 
 
 class Progress(msgspec.Struct, kw_only=True):

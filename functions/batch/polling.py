@@ -9,6 +9,7 @@ import msgspec
 from functions.batch import waits
 from functions.batch.errors import AccountBlocked, KeyMissing, Missing, ProviderError
 from functions.batch.model import (
+    BATCH_GONE,
     BatchState,
     ProviderFile,
     Refusal,
@@ -80,7 +81,7 @@ class Poller(msgspec.Struct, kw_only=True):
         if seen < GONE_LAPS:
             return _troubled(step, error, self._next_wait(step, None))
         shard.refusal = Refusal(
-            code="batch_gone",
+            code=BATCH_GONE,
             message=f"The provider does not know batch {shard.batch_id} any more.",
             then="resend",
         )
@@ -106,6 +107,9 @@ class Poller(msgspec.Struct, kw_only=True):
         shard.status = "ended"
         shard.complete = state.complete
         shard.refusal = state.refusal
+        if state.refusal is not None and state.refusal.account:
+            blocked = AccountBlocked(state.refusal.code, state.refusal.message)
+            self.pauses.blocked(shard, blocked)
         shard.provider_status = state.status
         shard.progress = state.progress
         shard.ended_at = now()

@@ -134,6 +134,7 @@ class _RowSorter:
         key = row_key(self._number, self._counts.total)
         self._counts.total += 1
         fields: dict[str, msgspec.Raw] = {}
+        dialect: Dialect | None = None
         try:
             if isinstance(line, Oversized):
                 raise InvalidRow(
@@ -142,16 +143,18 @@ class _RowSorter:
                     readable=False,
                 )
             fields = decode(line)
-            dialect, row = self._parse(line, fields)
-            self._keep(key, line, row, dialect)
+            dialect = self._dialect(fields)
+            self._keep(key, line, dialect.parse(line, fields), dialect)
         except InvalidRow as error:
             data = line.excerpt if isinstance(line, Oversized) else line
-            self._set_aside(key, data, error, bytes(fields.get("custom_id", b"null")))
+            raw = fields.get("custom_id", b"null")
+            custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
+            self._set_aside(key, data, error, custom_id)
 
-    def _parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> tuple[Dialect, ParsedRow]:
+    def _dialect(self, fields: dict[str, msgspec.Raw]) -> Dialect:
         for dialect in self._dialects:
             if dialect.claims(fields):
-                return dialect, dialect.parse(line, fields)
+                return dialect
         raise _unknown_shape(fields)
 
     def _keep(self, key: str, line: bytes, row: ParsedRow, dialect: Dialect) -> None:
@@ -236,12 +239,9 @@ def decode(line: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _unknown_shape(fields: dict[str, msgspec.Raw]) -> InvalidRow:
-    if "params" in fields:
-        return InvalidRow("provider_not_built", "Anthropic rows cannot be sent yet.")
-    if "request" in fields:
-        return InvalidRow("provider_not_built", "Gemini rows cannot be sent yet.")
     return InvalidRow(
         "needs_recipe",
-        "This is a data row: it needs a recipe.yaml in the file's folder, or a line of the form "
-        '{"custom_id", "method": "POST", "url", "body"}.',
+        "This is a data row: it needs a recipe.yaml in the file's folder. Lines without one are "
+        '{"custom_id", "method", "url", "body"} for OpenAI, {"custom_id", "params"} for '
+        'Anthropic, {"custom_id", "model", "request"} for Gemini.',
     )

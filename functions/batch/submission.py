@@ -25,6 +25,7 @@ from functions.batch.errors import (
     ProviderError,
     Refused,
     Throttled,
+    Unavailable,
     Unconfirmed,
 )
 from functions.batch.model import (
@@ -120,7 +121,13 @@ class Submitter(msgspec.Struct, kw_only=True):
                 write_requests(shard, self.objects, self.dialect, path)
             shard = self._stage(shard, provider, path)
             tag = self._tag(shard)
-            batch_id = provider.create(path, tag, shard.group, shard.staged, shard.rows)
+            try:
+                batch_id = provider.create(path, tag, shard.group, shard.staged, shard.rows)
+            except Unavailable:
+                raise
+            except ProviderError:
+                self._withdraw(shard)
+                raise
         self._record(shard, batch_id)
         return "submitted"
 
@@ -185,38 +192,34 @@ class Submitter(msgspec.Struct, kw_only=True):
 
     def _withdraw(self, shard: Shard) -> None:
         """Nothing was created: the next lap need not look."""
-        if shard.status == "intent":
-            shard.status = "planned"
-            shard.creating = False
-            shard.intent_at = None
-            self.ledger.save_shard(shard)
+        shard.status = "planned"
+        shard.creating = False
+        shard.intent_at = None
+        self.ledger.save_shard(shard)
 
     def _after(self, error: ProviderError, shard: Shard, step: ShardStep | None) -> ShardStep:
         troubles = _in_a_row(error, step)
+        wait = waits.trouble_wait(troubles, asked=error.retry_after)
         match error:
             case KeyMissing():
                 refusal = Refusal(code="missing_key", message=error.message, then="fail")
                 return self._refuse(shard, refusal)
             case Refused():
-                self._withdraw(shard)
-                refusal = Refusal(code=error.code, message=error.message, then="split")
-                return self._refuse(self.ledger.shard(shard.job_id, shard.shard_id), refusal)
+                refusal = Refusal(code=error.code, message=error.message, then=error.then)
+                return self._refuse(shard, refusal)
             case AccountBlocked():
-                self._withdraw(shard)
                 self.pauses.blocked(shard, error)
                 wait = waits.blocked_wait(troubles)
             case NotVisible() | Missing():
-                self._withdraw(shard)
                 if troubles >= _RESTAGE_AFTER:
                     self._forget_staged(shard)
-                wait = waits.trouble_wait(troubles, first=30, most=300)
+                wait = waits.trouble_wait(troubles, most=300)
             case Throttled() | OverCapacity():
-                self._withdraw(shard)
                 wait = waits.trouble_wait(troubles, first=60, asked=error.retry_after)
+            case _ if shard.creating:
+                wait = max(wait, waits.LOOK_UP_SECONDS)
             case _:
-                wait = waits.trouble_wait(troubles, asked=error.retry_after)
-                if shard.status == "intent":
-                    wait = max(wait, waits.LOOK_UP_SECONDS)
+                pass
         return _troubled(error, troubles, wait)
 
     def _after_look_up(
@@ -241,7 +244,6 @@ class Submitter(msgspec.Struct, kw_only=True):
         return _troubled(error, troubles, wait)
 
     def _forget_staged(self, shard: Shard) -> None:
-        shard = self.ledger.shard(shard.job_id, shard.shard_id)
         shard.staged = []
         self.ledger.save_shard(shard)
 

@@ -3,6 +3,7 @@ that the same decisions fall on a shortened clock."""
 
 from __future__ import annotations
 
+HOUR = 3_600
 DAY = 86_400
 
 LOOK_UP_SECONDS = 330

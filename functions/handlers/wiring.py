@@ -7,7 +7,7 @@ not load one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 
 from functions.aws.clients import client
 from functions.aws.inbox import Inbox
@@ -18,10 +18,12 @@ from functions.batch.model import Group, Limits
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Provider
 from functions.batch.sharding import Caps
+from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
+from functions.providers.vertex.dialect import VertexDialect
 from functions.settings import ProviderSettings, ShardCaps
 
-DIALECTS: Sequence[Dialect] = (OpenAIDialect(),)
+DIALECTS: Sequence[Dialect] = (OpenAIDialect(), AnthropicDialect(), VertexDialect())
 
 
 def ledger(table: str) -> DynamoLedger:
@@ -64,15 +66,25 @@ def limits_of(settings: ShardCaps) -> Callable[[Group], Limits]:
 def provider(settings: ProviderSettings) -> Callable[[], Provider]:
     """Made when it is called: the key is read anew each time, so that a new one works at once."""
     keys = SecretKeys(client("secretsmanager"), settings.secret_arn, settings.provider)
-    return lambda: _provider(settings.provider, keys.key(), settings.base_url)
+    return lambda: _provider(
+        settings.provider, keys.key(), settings.base_url, settings.storage_base_url
+    )
 
 
-@cache
-def _provider(name: str, key: str, base_url: str) -> Provider:
+@lru_cache(maxsize=1)
+def _provider(name: str, key: str, base_url: str, storage_base_url: str) -> Provider:
     match name:
         case "openai":
             from functions.providers.openai.client import OpenAIProvider, make_client
 
             return OpenAIProvider(make_client(key, base_url))
+        case "anthropic":
+            from functions.providers.anthropic import client as anthropic
+
+            return anthropic.AnthropicProvider(anthropic.make_client(key, base_url))
+        case "vertex":
+            from functions.providers.vertex import client as vertex
+
+            return vertex.VertexProvider(vertex.make_client(key, base_url, storage_base_url))
         case _:
             raise LookupError(f"There is no provider {name!r}.")

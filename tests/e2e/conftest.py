@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.deployment import Deployment
 from tests.support.simulator import Simulator, simulator
 
 WAIT_SCALE = 0.02
+GOOGLE = {"project": "p", "location": "us-central1", "bucket": "b", "anonymous": True}
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +36,17 @@ def cloud() -> Iterator[EmbeddedCloud]:
 
 @pytest.fixture(scope="session")
 def stack(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
-    outputs = cloud.deploy("Main", {"openai_base_url": running_simulator.openai_url})
-    deployed = Deployment(cloud, outputs)
+    url = running_simulator.url
+    context = {
+        "openai_base_url": f"{url}/openai/v1",
+        "anthropic_base_url": f"{url}/anthropic",
+        "vertex_base_url": f"{url}/vertex",
+        "gcs_base_url": f"{url}/gcs",
+    }
+    deployed = Deployment(cloud, cloud.deploy("Main", context))
     deployed.set_key("sk-test")
+    deployed.set_key("sk-test", "Anthropic")
+    deployed.set_key(json.dumps(GOOGLE), "Vertex")
     return deployed
 
 

@@ -30,11 +30,14 @@ class Deployed:
         return found[0]
 
     def functions(self) -> dict[str, dict[str, Any]]:
-        """By handler module, such as `plan`."""
-        return {
-            resource["Properties"]["Handler"].split(".")[-2]: resource["Properties"]
-            for resource in self.of_type("Lambda::Function").values()
-        }
+        """By handler module, such as `plan`, or `openai/submit` where a provider has its own."""
+        found: dict[str, dict[str, Any]] = {}
+        for resource in self.of_type("Lambda::Function").values():
+            properties = resource["Properties"]
+            provider = properties["Environment"]["Variables"].get("PROVIDER")
+            handler = properties["Handler"].split(".")[-2]
+            found[f"{provider}/{handler}" if provider else handler] = properties
+        return found
 
     def statements(self, role_of: str) -> Iterator[dict[str, Any]]:
         """What the role whose logical id begins with `role_of` may do."""

@@ -8,15 +8,17 @@ from collections.abc import Callable
 import pytest
 
 from functions import settings
-from infra.config import RUNNING_PYTHON
+from infra.config import RUNNING_PYTHON, Config
+from infra.providers import providers
 from tests.infra.deployed import Deployed, flat, listed
 from tests.infra.test_storage import denies_plain_http
 
-PROVIDER = ("submit", "poll", "collect", "clean_up")
+PROVIDERS = [provider.name for provider in providers(Config())]
+STEPS = ("submit", "poll", "collect", "clean_up")
 HANDLERS = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command")
 SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
-    **dict.fromkeys(PROVIDER, "ProviderSettings"),
+    **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
 MINUTES = {"intake": 1, "command": 1, "poll": 5, "clean_up": 5}
 MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
@@ -30,6 +32,7 @@ def test_there_is_one_for_each_handler(deployed: Deployed) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_function(deployed: Deployed, name: str) -> None:
     function = deployed.functions()[name]
+    name = name.rpartition("/")[2]
     module = importlib.import_module(f"functions.handlers.{name}")
     assert function["Description"] == (module.__doc__ or "").splitlines()[0]
     assert function["Handler"] == f"functions.handlers.{name}.handler"
@@ -57,7 +60,7 @@ def test_an_environment_is_what_its_handler_reads(deployed: Deployed, name: str)
 def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deployed]) -> None:
     functions = synthesize(
         stack_name="Other",
-        openai_base_url="http://127.0.0.1:9/v1",
+        **{f"{provider}_base_url": f"http://127.0.0.1:9/{provider}" for provider in PROVIDERS},
         min_poll_seconds="2",
         max_poll_seconds="7",
         max_rounds="5",
@@ -69,13 +72,16 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         lambda_architecture="x86_64",
     ).functions()
     environments = {name: each["Environment"]["Variables"] for name, each in functions.items()}
-    for name in PROVIDER:
-        assert environments[name]["BASE_URL"] == "http://127.0.0.1:9/v1"
-        assert environments[name]["STACK"] == "Other"
-        assert environments[name]["PROVIDER"] == "openai"
-        assert environments[name]["MIN_POLL_SECONDS"] == "2"
-        assert environments[name]["MAX_POLL_SECONDS"] == "7"
-        assert environments[name]["MAX_ROUNDS"] == "5"
+    for provider in PROVIDERS:
+        base_url = f"http://127.0.0.1:9/{provider}"
+        for step in STEPS:
+            variables = environments[f"{provider}/{step}"]
+            assert variables["BASE_URL"] == base_url
+            assert variables["STACK"] == "Other"
+            assert variables["PROVIDER"] == provider
+            assert variables["MIN_POLL_SECONDS"] == "2"
+            assert variables["MAX_POLL_SECONDS"] == "7"
+            assert variables["MAX_ROUNDS"] == "5"
     for name in ("shard", "reconcile"):
         assert environments[name]["MAX_ROWS_PER_SHARD"] == "11"
         assert environments[name]["MAX_BYTES_PER_SHARD"] == "13"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from infra.config import Config
+from infra.providers import providers
 from tests.infra.deployed import Deployed, flat, listed
 
 LEDGER = "LedgerTable"
@@ -14,7 +16,8 @@ READ_VERSIONS = {*READ, "s3:GetObjectVersion", "s3:ListBucketVersions"}
 GET, PUT, UPDATE = "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
 QUERY, BATCH = "dynamodb:Query", "dynamodb:BatchWriteItem"
 SHARD_ITEMS = {GET, PUT, UPDATE, QUERY}
-OWN_SECRET = {"SecretsOpenAI": {"secretsmanager:GetSecretValue"}}
+LABELS = [provider.label for provider in providers(Config())]
+READ_SECRET = {"secretsmanager:GetSecretValue"}
 ALERT = {"AlertsTopic": {"sns:Publish"}}
 ANNOUNCE = {"EventsBus": {"events:PutEvents"}}
 CONSUME = {
@@ -39,11 +42,13 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
     "JobReportRole": {WORK: READ, RESULTS: READ | WRITE, LEDGER: {GET, UPDATE, QUERY}, **ANNOUNCE},
     "JobSweepRole": {WORK: {"s3:DeleteObject", "s3:ListBucket"}, LEDGER: {GET}},
     "CommandRole": {LEDGER: {GET, UPDATE}, "CommandDeadLettersQueue": SEND},
-    "OpenAISubmitRole": {WORK: READ, LEDGER: SHARD_ITEMS, **OWN_SECRET, **ALERT},
-    "OpenAIPollRole": {LEDGER: SHARD_ITEMS, **OWN_SECRET, **ALERT},
-    "OpenAICollectRole": {WORK: READ | WRITE, LEDGER: SHARD_ITEMS, **OWN_SECRET},
-    "OpenAICleanUpRole": {LEDGER: SHARD_ITEMS, **OWN_SECRET, **ALERT},
 }
+for label in LABELS:
+    own = {LEDGER: SHARD_ITEMS, f"Secrets{label}": READ_SECRET}
+    FUNCTIONS[f"{label}SubmitRole"] = {WORK: READ, **own, **ALERT}
+    FUNCTIONS[f"{label}PollRole"] = {**own, **ALERT}
+    FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own}
+    FUNCTIONS[f"{label}CleanUpRole"] = {**own, **ALERT}
 
 
 def rights(deployed: Deployed, role: str) -> dict[str, set[str]]:
@@ -92,18 +97,25 @@ def test_only_log_delivery_is_for_every_resource(deployed: Deployed) -> None:
 
 def test_the_job_workflow_may_run_its_steps_and_its_shards(deployed: Deployed) -> None:
     found = rights(deployed, "JobWorkflowStateMachineRole")
-    [job], [shard] = (
-        [name for name in deployed.of_type("StepFunctions::StateMachine") if name.startswith(start)]
-        for start in ("JobWorkflow", "OpenAIWorkflow")
-    )
+    machines = deployed.of_type("StepFunctions::StateMachine")
+    [job] = [name for name in machines if name.startswith("JobWorkflow")]
+    shards = {name for name in machines if name != job}
+    assert len(shards) == len(LABELS)
     assert may_invoke(found) == {"Plan", "Shard", "Reconcile", "Assemble", "Report", "Sweep"}
-    assert found[f"<{shard}>"] == {"states:StartExecution"}
-    assert found[f"<{job}>"] == {"states:StartExecution"}, "a Distributed Map starts itself"
-    executions = {name: actions for name, actions in found.items() if ":execution:" in name}
-    assert {(shard in name, frozenset(actions)) for name, actions in executions.items()} == {
-        (True, frozenset({"states:DescribeExecution", "states:StopExecution"})),
-        (False, frozenset({"states:DescribeExecution", "states:StopExecution"})),
-        (False, frozenset({"states:RedriveExecution"})),
+    for machine in machines:
+        assert found[f"<{machine}>"] == {"states:StartExecution"}, "a Distributed Map starts itself"
+    watch = frozenset({"states:DescribeExecution", "states:StopExecution"})
+    executions = {
+        (machine, frozenset(actions))
+        for name, actions in found.items()
+        if ":execution:" in name
+        for machine in machines
+        if machine in name
+    }
+    assert executions == {
+        *((shard, watch) for shard in shards),
+        (job, watch),
+        (job, frozenset({"states:RedriveExecution"})),
     }
     [rule] = [name for name in found if ":rule/" in name]
     assert rule.endswith("StepFunctionsGetEventsForStepFunctionsExecutionRule")
@@ -113,17 +125,20 @@ def test_the_job_workflow_may_run_its_steps_and_its_shards(deployed: Deployed) -
     assert found[manifests] == {"s3:GetObject"}
 
 
-def test_a_shard_workflow_may_only_run_its_steps(deployed: Deployed) -> None:
-    found = rights(deployed, "OpenAIWorkflowStateMachineRole")
-    assert may_invoke(found) == {"Submit", "Poll", "Collect", "CleanUp"}
+@pytest.mark.parametrize("label", LABELS)
+def test_a_shard_workflow_may_only_run_its_steps(deployed: Deployed, label: str) -> None:
+    found = rights(deployed, f"{label}WorkflowStateMachineRole")
+    assert may_invoke(found) == {
+        f"{label}{step}" for step in ("Submit", "Poll", "Collect", "CleanUp")
+    }
     actions = set[str]().union(*found.values())
     assert {each for each in actions if not each.startswith("logs:")} == {"lambda:InvokeFunction"}
 
 
 def may_invoke(found: dict[str, set[str]]) -> set[str]:
-    """The functions' ids, without the construct that they are in."""
+    """The functions' ids, of the job's without the construct that they are in."""
     return {
-        name.strip("<").split("Function")[0].removeprefix("Job").removeprefix("OpenAI")
+        name.strip("<").split("Function")[0].removeprefix("Job")
         for name, actions in found.items()
         if actions == {"lambda:InvokeFunction"}
     }

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from infra.config import Config
+from infra.providers import providers
 from tests.infra.deployed import Deployed, flat
 
-MACHINES = ("JobWorkflow", "OpenAIWorkflow")
-LAMBDA_MINUTES = {"Poll": 5, "Clean up": 5}
+LABELS = [provider.label for provider in providers(Config())]
+MACHINES = ("JobWorkflow", *(f"{label}Workflow" for label in LABELS))
 
 
 def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,8 +112,9 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
     assert job["States"]["Rows remain?"]["Default"] == "Assemble"
 
 
-def test_the_way_of_a_shard(deployed: Deployed) -> None:
-    shard = deployed.definition("OpenAIWorkflow")
+@pytest.mark.parametrize("label", LABELS)
+def test_the_way_of_a_shard(deployed: Deployed, label: str) -> None:
+    shard = deployed.definition(f"{label}Workflow")
     assert shard["StartAt"] == "Not before"
     way = ["Not before", "Submit", "Submitted?", "Wait to submit", "Submit", "Submitted?", "Wait"]
     way += ["Poll", "Ended?", "Wait", "Poll", "Ended?", "Collect", "Clean up", "Cleaned?"]
@@ -164,18 +167,23 @@ def test_distributed_maps(deployed: Deployed, name: str, manifest: str, fields: 
 @pytest.mark.parametrize("name", ["Run shards", "Run many shards"])
 def test_a_shard_runs_in_an_execution_of_its_own(deployed: Deployed, name: str) -> None:
     children = deployed.definition("JobWorkflow")["States"][name]["ItemProcessor"]["States"]
-    [run] = [state for state in children.values() if state["Type"] == "Task"]
-    assert run["Resource"].endswith(":states:startExecution.sync:2")
-    assert run["Parameters"]["Name.$"] == "$.name"
-    assert run["Parameters"]["Input"] == {
-        f"{field}.$": f"$.{field}" for field in ("job_id", "shard_id", "delay_seconds")
-    }
-    assert "OpenAIWorkflow" in run["Parameters"]["StateMachineArn"]
-    assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
-    assert not {"States.ALL", "States.TaskFailed"} & set(run["Retry"][0]["ErrorEquals"]), (
-        "a shard that failed must not be started again under its name"
-    )
+    runs = [state for state in children.values() if state["Type"] == "Task"]
+    assert len(runs) == len(LABELS)
+    for label, run in zip(LABELS, runs, strict=True):
+        assert run["Resource"].endswith(":states:startExecution.sync:2")
+        assert run["Parameters"]["Name.$"] == "$.name"
+        assert run["Parameters"]["Input"] == {
+            f"{field}.$": f"$.{field}" for field in ("job_id", "shard_id", "delay_seconds")
+        }
+        assert f"{label}Workflow" in run["Parameters"]["StateMachineArn"]
+        assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
+        assert not {"States.ALL", "States.TaskFailed"} & set(run["Retry"][0]["ErrorEquals"]), (
+            "a shard that failed must not be started again under its name"
+        )
     [which] = [state for state in children.values() if state["Type"] == "Choice"]
+    assert [choice["StringEquals"] for choice in which["Choices"]] == [
+        provider.name for provider in providers(Config())
+    ]
     assert children[which["Default"]] == {"Type": "Succeed", "OutputPath": None}
     assert all(
         state["OutputPath"] is None for state in children.values() if state["Type"] == "Succeed"

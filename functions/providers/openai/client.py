@@ -216,7 +216,9 @@ def _refusal(batch: Batch) -> Refusal:
     if code in _OVER_CAPACITY:
         return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
     if code in _ACCOUNT_CODES:
-        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
+        return Refusal(
+            code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, account=True
+        )
     named = {
         error.line: Reason(error.code or code, error.message or said)
         for error in errors

@@ -1,0 +1,197 @@
+"""Lines of a batch's results: `{"custom_id", "result": {"type", ...}}`.
+
+Result types: https://platform.claude.com/docs/en/build-with-claude/batch-processing
+Error types: https://platform.claude.com/docs/en/api/errors
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from functions.batch.model import Answer, RowError, Usage
+
+Verdict = Literal["succeeded", "failed", "again", "resend"]
+
+RESULTS: dict[str, Verdict] = {
+    "succeeded": "succeeded",
+    "errored": "again",  # or as `ERRORS` has it
+    "canceled": "resend",
+    "expired": "resend",
+}
+
+ERRORS: dict[str, Verdict] = {
+    "invalid_request_error": "failed",
+    "not_found_error": "failed",
+    "permission_error": "failed",
+    "request_too_large": "failed",
+    "authentication_error": "resend",
+    "billing_error": "resend",
+    "api_error": "again",
+    "conflict_error": "again",
+    "overloaded_error": "again",
+    "rate_limit_error": "again",
+    "timeout_error": "again",
+}
+"""A type that is not here may pass as well: only a request that is wrong stays wrong. An account
+that refuses its rows has not tried them."""
+
+ACCOUNT_CODES = frozenset(
+    {
+        "billing_error",
+        "claude_code_key_creator_not_member",
+        "cmek_key_disabled",
+        "contract_spend_limit_reached",
+        "enforced_spend_limit_reached",
+        "linked_organization_billing_unavailable",
+        "linked_organization_spend_limit_reached",
+        "organization_on_hold",
+        "organization_type_not_supported",
+    }
+)
+"""Types, and codes of `error.details`, that speak of the account, whatever the HTTP status."""
+
+_ACCOUNT_WORDS = ("credit balance is too low", "specified api usage limits")
+"""An empty balance and a spend limit of one's own come as `invalid_request_error`, without a code
+of their own; both have been seen."""
+
+_SAID = {
+    "canceled": "The batch was cancelled before this row was sent to the model.",
+    "expired": "The batch expired, after 24 hours, before this row was sent to the model.",
+}
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Result(msgspec.Struct):
+    type: str
+    message: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    result: _Result
+
+
+class _Details(msgspec.Struct):
+    error_code: str | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str | None = None
+    message: str | None = None
+    details: _Details | None = None
+
+
+class _ErrorBody(_Error):
+    error: _Error | None = None
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: msgspec.Raw = _NULL
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Content(msgspec.Struct):
+    content: list[_Block] = []
+
+
+class _Metered(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+_line = msgspec.json.Decoder(_Line)
+_error_body = msgspec.json.Decoder(_ErrorBody)
+_content = msgspec.json.Decoder(_Content)
+_metered = msgspec.json.Decoder(_Metered)
+
+
+def parse(line: bytes) -> Answer:
+    """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    answer = _line.decode(line)
+    result = answer.result
+    if result.type == "succeeded":
+        message = bytes(result.message)
+        return Answer(
+            id=answer.custom_id,
+            verdict="succeeded",
+            response=message,
+            text=_text(message),
+            usage=_usage(message),
+        )
+    if result.type == "errored":
+        return _errored(answer.custom_id, bytes(result.error))
+    said = _SAID.get(result.type, f"The row ended as {result.type!r}, which says nothing more.")
+    return Answer(
+        id=answer.custom_id,
+        verdict=RESULTS.get(result.type, "again"),
+        error=RowError(code=result.type, message=said, retryable=True),
+    )
+
+
+def about_account(code: str, message: str) -> bool:
+    words = message.lower()
+    return code in ACCOUNT_CODES or any(phrase in words for phrase in _ACCOUNT_WORDS)
+
+
+def _text(message: bytes) -> bytes:
+    """The text blocks, joined as they stand: escapes in JSON strings do not reach across."""
+    try:
+        blocks = _content.decode(message).content
+    except msgspec.MsgspecError:
+        return b"null"
+    texts = [bytes(block.text) for block in blocks if block.type == "text"]
+    strings = [text[1:-1] for text in texts if text.startswith(b'"')]
+    return b'"%b"' % b"".join(strings) if strings else b"null"
+
+
+def _usage(message: bytes) -> Usage | None:
+    """Anthropic's `input_tokens` leaves out what was read from and written to the cache."""
+    try:
+        usage = _metered.decode(message).usage
+    except msgspec.MsgspecError:
+        return None
+    if usage is None:
+        return None
+    read = usage.cache_read_input_tokens or 0
+    written = usage.cache_creation_input_tokens or 0
+    return Usage(
+        input_tokens=(usage.input_tokens or 0) + read + written,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=usage.output_tokens or 0,
+    )
+
+
+def _errored(row_id: str, body: bytes) -> Answer:
+    """The error stands in an envelope of its own: `{"type": "error", "error": {"type", …}}`."""
+    error = _Error()
+    with suppress(msgspec.MsgspecError):
+        told = _error_body.decode(body)
+        error = told if told.type != "error" else told.error or error
+    code = error.type or "no_answer"
+    message = error.message or (
+        f"Anthropic reported {code} and said no more."
+        if error.type
+        else "Anthropic reported an error and did not say which."
+    )
+    detail = error.details.error_code if error.details is not None else None
+    verdict = ERRORS.get(code, "again")
+    if about_account(detail or code, message):
+        verdict = "resend"
+    return Answer(
+        id=row_id,
+        verdict=verdict,
+        response=body,
+        error=RowError(code=code, message=message, retryable=verdict != "failed"),
+    )

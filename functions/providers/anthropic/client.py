@@ -1,0 +1,261 @@
+"""Anthropic's Message Batches, over the official SDK.
+
+SDK retries are off for every call: a create that is repeated may be paid twice, and waits of more
+than a few seconds are the workflow's. The API: https://platform.claude.com/docs/en/api/messages/batches
+
+The results are read from their documented path below the base URL. `results_url`, which the SDK
+follows with the key in hand, is not: behind a gateway it names another host, which may neither be
+reachable nor get the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import anthropic
+import httpx2
+import msgspec
+from anthropic.types.messages import MessageBatch
+
+from functions.batch.errors import (
+    AccountBlocked,
+    Missing,
+    ProviderError,
+    Refused,
+    Throttled,
+    Unavailable,
+    Unconfirmed,
+)
+from functions.batch.lines import Oversized, iter_lines
+from functions.batch.model import (
+    BatchState,
+    Group,
+    Progress,
+    ProviderFile,
+    ProviderObject,
+    Refusal,
+    Tag,
+)
+from functions.providers.anthropic.answers import about_account
+
+TIMEOUT_SECONDS = 120.0
+_UPLOAD_SECONDS = 600.0
+_CLOCK_SKEW = timedelta(minutes=5)
+"""How much earlier than our intent Anthropic's clock may say that a batch was created. AWS serves
+no function whose own clock is further off."""
+
+_PATH = "/v1/messages/batches"
+_PAGE = 100
+
+STATES: dict[str, Literal["ended"] | None] = {
+    "in_progress": None,
+    "canceling": None,
+    "ended": "ended",
+}
+
+_RESULTS_GONE = Refusal(
+    code="results_gone",
+    message="Anthropic keeps results for 29 days; those of this batch are gone.",
+    then="resend",
+)
+
+
+class _ResultId(msgspec.Struct):
+    custom_id: str
+
+
+_result_id = msgspec.json.Decoder(_ResultId)
+
+
+def make_client(key: str, base_url: str) -> anthropic.Anthropic:
+    """`base_url` has no `/v1`; empty means Anthropic itself."""
+    return anthropic.Anthropic(
+        api_key=key,
+        base_url=base_url.rstrip("/").removesuffix("/v1") or "https://api.anthropic.com",
+        timeout=anthropic.Timeout(TIMEOUT_SECONDS, connect=10.0),
+        max_retries=0,
+    )
+
+
+class AnthropicProvider:
+    """See `functions.batch.ports.Provider`. What Anthropic keeps of a shard is the batch itself,
+    requests and results: once ended, it is its own output, and is deleted like a file."""
+
+    name = "anthropic"
+    uses_staged_files = False
+
+    def __init__(self, client: anthropic.Anthropic) -> None:
+        self._client = client
+
+    def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
+        return []
+
+    def find_staged(self, tag: Tag, since: str) -> list[ProviderObject]:
+        return []
+
+    def create(
+        self, path: Path | None, tag: Tag, group: Group, staged: Sequence[str], rows: int
+    ) -> str:
+        """Streams the file: `batches.create` would hold the requests several times over."""
+        assert path is not None  # what is not staged is written anew for every attempt
+        headers = {"content-type": "application/json"}
+        if group.variant:
+            headers["anthropic-beta"] = group.variant
+        with _translated(creating=True), path.open("rb") as body:
+            made = self._client.post(
+                _PATH,
+                content=body,
+                cast_to=MessageBatch,
+                options={
+                    "headers": headers,
+                    "timeout": anthropic.Timeout(_UPLOAD_SECONDS, connect=10.0),
+                },
+            )
+        batch_id: object = getattr(made, "id", None)
+        if not isinstance(batch_id, str) or not batch_id:
+            raise Unavailable("odd_answer", "Anthropic's answer to a create holds no batch id.")
+        return batch_id
+
+    def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
+        """A batch has no name. One of the right age and size is the shard's if the first of its
+        results says so; one that has none yet may be, and nothing is taken before it is known."""
+        earliest = datetime.fromisoformat(since) - _CLOCK_SKEW
+        found: list[str] = []
+        unknown: list[str] = []
+        with _translated():
+            for batch in self._client.messages.batches.list(limit=_PAGE):
+                if batch.created_at < earliest:
+                    break
+                if _rows(batch) != rows or batch.archived_at is not None:
+                    continue
+                if STATES.get(batch.processing_status) != "ended":
+                    unknown.append(batch.id)
+                elif self._is_ours(batch.id, tag):
+                    found.append(batch.id)
+        if unknown and not found:
+            raise Unconfirmed(
+                unknown, f"Whose batch {', '.join(unknown)} is, its results will tell."
+            )
+        return found
+
+    def _is_ours(self, batch_id: str, tag: Tag) -> bool:
+        with suppress(Missing, ValueError), closing(self._lines(batch_id)) as lines:
+            for line in lines:
+                mark = f"-{tag.job_id[-8:]}-{tag.shard_id}-"
+                return mark in _result_id.decode(line).custom_id
+        return False
+
+    def poll(self, batch_id: str) -> BatchState:
+        with _translated():
+            answer = self._client.messages.batches.with_raw_response.retrieve(batch_id)
+            batch = answer.parse()
+        return _state(batch, _number(answer.headers.get("retry-after")))
+
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        for batch_id in outputs:
+            yield from self._lines(batch_id)
+
+    def _lines(self, batch_id: str) -> Generator[bytes]:
+        with _translated():
+            answer = self._client.get(
+                f"{_PATH}/{batch_id}/results", cast_to=httpx2.Response, stream=True, stream_cls=None
+            )
+            with closing(answer) as content:
+                for line in iter_lines(content.iter_bytes(1 << 20)):
+                    if isinstance(line, Oversized):
+                        continue  # no answer is that long: its row counts as unanswered
+                    if line and not line.isspace():
+                        yield line
+
+    def cancel(self, batch_id: str) -> None:
+        """A batch that has ended meanwhile needs no cancelling."""
+        with suppress(Refused), _translated():
+            self._client.messages.batches.cancel(batch_id)
+
+    def delete(self, file: ProviderFile) -> None:
+        with _translated():
+            self._client.messages.batches.delete(file.id)
+
+
+def _rows(batch: MessageBatch) -> int:
+    counts = batch.request_counts
+    return sum(
+        (counts.processing, counts.succeeded, counts.errored, counts.canceled, counts.expired)
+    )
+
+
+def _number(text: str | None) -> float | None:
+    """`Retry-After` in seconds; its other form, a date, is not used by Anthropic."""
+    try:
+        return None if text is None else max(float(text), 0.0)
+    except ValueError:
+        return None
+
+
+def _state(batch: MessageBatch, asked: float | None) -> BatchState:
+    """An unknown status counts as running: new ones are more likely steps than ends. A batch that
+    was cancelled or expired ends like any other; only its counts and results say so."""
+    counts = batch.request_counts
+    outcome = STATES.get(batch.processing_status)
+    if batch.archived_at is not None:
+        return BatchState(status="archived", outcome="refused", refusal=_RESULTS_GONE)
+    cut_short = batch.cancel_initiated_at is not None or counts.canceled or counts.expired
+    return BatchState(
+        status=batch.processing_status,
+        outcome=outcome,
+        complete=outcome is not None and not cut_short,
+        outputs=[] if outcome is None else [ProviderObject(kind="batch", id=batch.id)],
+        progress=Progress(
+            total=_rows(batch),
+            completed=counts.succeeded,
+            failed=counts.errored + counts.canceled + counts.expired,
+        ),
+        retry_after=asked,
+    )
+
+
+@contextmanager
+def _translated(*, creating: bool = False) -> Generator[None]:
+    """The SDK's errors as ours, and those of its HTTP client, which reach us from a body that
+    breaks off while it is read."""
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _from_status(error, creating=creating) from error
+    except (anthropic.APIError, httpx2.HTTPError) as error:
+        raise Unavailable("no_answer", f"Anthropic could not be reached: {error}") from error
+    except anthropic.AnthropicError as error:
+        raise Refused("client", f"The Anthropic client refuses: {error}") from error
+    except ValueError as error:
+        raise Unavailable("odd_answer", f"Anthropic's answer is no JSON: {error}") from error
+
+
+def _from_status(error: anthropic.APIStatusError, *, creating: bool) -> ProviderError:
+    status = error.status_code
+    told = error.api_message or error.message
+    code = error.error_code or error.type or f"http_{status}"
+    if status == 413:
+        code = "request_too_large"
+    kind = _kind(status, creating=creating)
+    if about_account(code, told) or error.type == "billing_error":
+        kind = AccountBlocked
+    asked = _number(error.response.headers.get("retry-after"))
+    return kind(code, f"{told} (HTTP {status})", retry_after=asked)
+
+
+def _kind(status: int, *, creating: bool) -> type[ProviderError]:
+    """What there is to do does not depend on the words. A create that meets a redirect or no such
+    path was sent to a wrong base URL, which a person has to mend, as with a key."""
+    if status in (401, 402, 403) or (creating and (status < 400 or status in (404, 405))):
+        return AccountBlocked
+    if status == 429:
+        return Throttled
+    if status == 408 or status >= 500:
+        return Unavailable
+    if status == 404:
+        return Missing
+    return Throttled if creating and status == 409 else Refused

@@ -1,0 +1,337 @@
+"""Lines of Vertex's prediction files: the request as it was sent, with its answer beside it.
+
+Order is not kept, so an answer is joined by the id that it repeats: `key`, and a label of its
+request. A line whose two ids differ is no answer. `status` is empty for an answer, else words or
+words and the service's error as JSON. A line with a request alone was never processed: it is no
+answer either, so the row counts as unanswered and the batch's end decides what that means.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from functions.batch.model import Answer, RowError, Usage
+
+LABEL = "batchdrop_row"
+
+BLOCKED = "blocked"
+"""Code of a row that was answered with nothing, on grounds of policy. It is not sent again: the
+same request meets the same filter."""
+
+_NULL = msgspec.Raw(b"null")
+
+_POLICY_REASONS = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MODEL_ARMOR",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
+    }
+)
+_FOR_GOOD = frozenset(
+    {
+        "ALREADY_EXISTS",
+        "FAILED_PRECONDITION",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "OUT_OF_RANGE",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+        "UNIMPLEMENTED",
+    }
+)
+_CODES = {
+    1: "CANCELLED",
+    2: "UNKNOWN",
+    3: "INVALID_ARGUMENT",
+    4: "DEADLINE_EXCEEDED",
+    5: "NOT_FOUND",
+    6: "ALREADY_EXISTS",
+    7: "PERMISSION_DENIED",
+    8: "RESOURCE_EXHAUSTED",
+    9: "FAILED_PRECONDITION",
+    10: "ABORTED",
+    11: "OUT_OF_RANGE",
+    12: "UNIMPLEMENTED",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    15: "DATA_LOSS",
+    16: "UNAUTHENTICATED",
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_PHRASES = {
+    "bad request": "INVALID_ARGUMENT",
+    "too many requests": "RESOURCE_EXHAUSTED",
+    "internal server error": "INTERNAL",
+    "bad gateway": "UNAVAILABLE",
+    "service unavailable": "UNAVAILABLE",
+    "gateway timeout": "DEADLINE_EXCEEDED",
+    "unauthorized": "UNAUTHENTICATED",
+    "forbidden": "PERMISSION_DENIED",
+    "not found": "NOT_FOUND",
+}
+
+
+class _Request(msgspec.Struct):
+    labels: dict[str, object] | None = None
+
+
+class _Line(msgspec.Struct):
+    key: object = None
+    status: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+    request: _Request | None = None
+    response: msgspec.Raw = _NULL
+    processed_time: object = None
+
+
+class _Part(msgspec.Struct):
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+    finish_message: str | None = None
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+    block_reason_message: str | None = None
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    prompt_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+
+
+class _Response(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+
+
+class _Metered(msgspec.Struct, rename="camel"):
+    usage_metadata: _Metadata | None = None
+
+
+class _Shape(msgspec.Struct, rename="camel"):
+    """What a response has, whatever is in it."""
+
+    candidates: msgspec.Raw = _NULL
+    embedding: msgspec.Raw = _NULL
+    embeddings: msgspec.Raw = _NULL
+    prompt_feedback: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+class _Error(msgspec.Struct):
+    code: int | str | None = None
+    status: str | None = None
+    message: str | None = None
+
+
+class _Wrapped(msgspec.Struct):
+    error: _Error
+
+
+_line = msgspec.json.Decoder(_Line)
+_response = msgspec.json.Decoder(_Response)
+_metered = msgspec.json.Decoder(_Metered)
+_shape = msgspec.json.Decoder(_Shape)
+_string = msgspec.json.Decoder(str)
+_error = msgspec.json.Decoder(_Error)
+_wrapped = msgspec.json.Decoder(_Wrapped)
+_WORD = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*")
+
+
+def parse(line: bytes, *, embeds: bool) -> Answer:
+    """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    answer = _line.decode(line)
+    row_id = _identity(answer)
+    body = bytes(answer.response)
+    shape = _read(body)
+    if shape is not None and _has(shape.embedding, shape.embeddings):
+        return Answer(id=row_id, verdict="succeeded", response=body, usage=_usage(body))
+    if shape is not None and not embeds and _has(shape.candidates, shape.prompt_feedback):
+        return _generated(row_id, body)
+    error, told = _told(answer, shape)
+    if error is None and shape is None and answer.processed_time is None:
+        raise ValueError("the request was not processed")
+    return _failed(row_id, told if shape is None else body, error)
+
+
+def _identity(answer: _Line) -> str:
+    label = answer.request.labels.get(LABEL) if answer.request and answer.request.labels else None
+    ids = {found for found in (answer.key, label) if found is not None}
+    if len(ids) != 1:
+        raise ValueError("the line has no id, or two that differ")
+    (row_id,) = ids
+    if not isinstance(row_id, str):
+        raise ValueError("the line's id is not ours")
+    return row_id
+
+
+def _read(body: bytes) -> _Shape | None:
+    """None for no response: null, an empty object, or something else altogether."""
+    try:
+        shape = _shape.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    return None if body == b"{}" else shape
+
+
+def _has(*fields: msgspec.Raw) -> bool:
+    return any(bytes(field) not in (b"null", b"[]", b"{}") for field in fields)
+
+
+def _generated(row_id: str, body: bytes) -> Answer:
+    usage = _usage(body)
+    try:
+        response = _response.decode(body)
+    except msgspec.MsgspecError:
+        return Answer(id=row_id, verdict="succeeded", response=body, usage=usage)
+    blocked = _blocked(response)
+    if blocked is not None:
+        error = RowError(code=BLOCKED, message=blocked, retryable=False)
+        return Answer(id=row_id, verdict="failed", response=body, usage=usage, error=error)
+    if not response.candidates:
+        return _failed(row_id, body, None)
+    text = _text(response.candidates[0])
+    return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage)
+
+
+def _blocked(response: _Response) -> str | None:
+    """A part of an answer is an answer: only one without any content counts as blocked."""
+    feedback = response.prompt_feedback
+    if not response.candidates:
+        if feedback is None or not feedback.block_reason:
+            return None
+        more = feedback.block_reason_message
+        return f"Gemini blocked the prompt ({feedback.block_reason}){f': {more}' if more else '.'}"
+    candidate = response.candidates[0]
+    if candidate.finish_reason not in _POLICY_REASONS:
+        return None
+    if candidate.content is not None and candidate.content.parts:
+        return None
+    more = candidate.finish_message
+    return f"Gemini withheld its answer ({candidate.finish_reason}){f': {more}' if more else '.'}"
+
+
+def _text(candidate: _Candidate) -> bytes:
+    parts = (candidate.content.parts if candidate.content is not None else None) or []
+    texts = [part.text for part in parts if part.text is not None and not part.thought]
+    return msgspec.json.encode("".join(texts)) if texts else b"null"
+
+
+def _usage(body: bytes) -> Usage | None:
+    """Counts that are zero are absent. Cached tokens are part of the prompt's."""
+    with suppress(msgspec.MsgspecError):
+        counts = _metered.decode(body).usage_metadata
+        if counts is not None:
+            tools = counts.tool_use_prompt_token_count or 0
+            return Usage(
+                input_tokens=(counts.prompt_token_count or 0) + tools,
+                cached_input_tokens=counts.cached_content_token_count or 0,
+                output_tokens=(counts.candidates_token_count or 0)
+                + (counts.thoughts_token_count or 0),
+            )
+    return None
+
+
+def _told(answer: _Line, shape: _Shape | None) -> tuple[_Error | None, bytes]:
+    """The error that a line tells of, in whichever of its forms, and its body if it has one."""
+    for raw in (answer.error, shape.error if shape is not None else _NULL, answer.status):
+        error = _decoded(bytes(raw))
+        if error is not None:
+            return error, bytes(raw)
+    with suppress(msgspec.MsgspecError):
+        return _from_words(_string.decode(answer.status))
+    return None, b"null"
+
+
+def _from_words(status: str) -> tuple[_Error | None, bytes]:
+    """`Bad Request: {"error": {…}}`, or any part of that."""
+    words, brace, rest = status.partition("{")
+    body = (brace + rest).encode()
+    error = _decoded(body)
+    if error is not None:
+        return error, body
+    if not status.strip():
+        return None, b"null"
+    known = _PHRASES.get(words.strip(" :").lower())
+    spelled = next((word for word in _WORD.findall(status) if word in _CODES.values()), None)
+    return _Error(status=known or spelled, message=status.strip()), b"null"
+
+
+def _decoded(body: bytes) -> _Error | None:
+    """An error as JSON, bare or under `error`."""
+    for decoder in (_wrapped, _error):
+        with suppress(msgspec.MsgspecError):
+            found = decoder.decode(body)
+            error = found.error if isinstance(found, _Wrapped) else found
+            if error.code or error.status or error.message:
+                return error
+    return None
+
+
+def _failed(row_id: str, body: bytes, error: _Error | None) -> Answer:
+    error = error or _Error()
+    code = _code(error)
+    verdict = _verdict(code)
+    return Answer(
+        id=row_id,
+        verdict=verdict,
+        response=body,
+        usage=_usage(body),
+        error=RowError(
+            code=code,
+            message=error.message or "Vertex gave neither an answer nor a reason.",
+            retryable=verdict != "failed",
+        ),
+    )
+
+
+def _code(error: _Error) -> str:
+    if error.status:
+        return error.status
+    if isinstance(error.code, int):
+        return _CODES.get(error.code, f"code_{error.code}")
+    return error.code or ("unknown" if error.message else "no_answer")
+
+
+def _verdict(code: str) -> Literal["failed", "again", "resend"]:
+    """Codes form an open set: only those that speak of the request itself are for good."""
+    if code == "CANCELLED":
+        return "resend"
+    return "failed" if code in _FOR_GOOD else "again"

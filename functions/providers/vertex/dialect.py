@@ -1,0 +1,166 @@
+"""Gemini requests for Vertex AI: `{"request", "model", "custom_id" or "key"}`, and their answers.
+
+Only the request is sent. Our id travels twice: as `key`, which is documented for embeddings alone,
+and for generation also as a label of the request, which every answer repeats with its request.
+Limits: 200,000 requests (embeddings: 1,000,000) and 1 GB a file
+(https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-cloud-storage).
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import msgspec
+
+from functions.batch.errors import InvalidRow
+from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
+from functions.providers.fields import check_nul, decode_fields, string
+from functions.providers.vertex import answers
+from functions.providers.vertex.importing import importable, join
+from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
+
+PROVIDER = "vertex"
+GENERATE = "generateContent"
+EMBED = "embedContent"
+
+# Vertex takes 1 GB. Half of it is ours: a file is written, uploaded and read again by functions
+# that have 15 minutes, and every answer repeats its request.
+_BYTES = 500_000_000
+_OUTPUT = 2_000_000_000
+_GENERATE_LIMITS = Limits(rows=200_000, bytes=_BYTES, inputs=200_000, output=_OUTPUT)
+_EMBED_LIMITS = Limits(rows=1_000_000, bytes=_BYTES, inputs=1_000_000, output=_OUTPUT)
+
+_ID_ROOM = 200
+"""Bytes that our id and its keys may add to a line."""
+
+_MOST_LABELS = 64
+
+_TOKEN_BYTES = 6
+_DEFAULT_TOKENS = 1_024
+_MOST_TOKENS = 4_096
+_ENVELOPE_BYTES = 1_500
+_NUMBER_BYTES = 23
+_DIMENSIONS = 3_072
+
+_OLD_EMBEDDING = re.compile(r"(?:.*/)?(?:text-(?:multilingual-)?embedding-|textembedding-gecko)")
+
+
+class _Generation(msgspec.Struct):
+    max_output_tokens: object = None
+    candidate_count: object = None
+
+
+class _CamelGeneration(_Generation, rename="camel"):
+    pass
+
+
+_generation = {
+    "generationConfig": msgspec.json.Decoder(_CamelGeneration),
+    "generation_config": msgspec.json.Decoder(_Generation),
+}
+
+
+class VertexDialect:
+    provider = PROVIDER
+    framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
+
+    def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
+        """A text under `request` is a column of a data row, not a Gemini request."""
+        return bytes(fields.get("request", b""))[:1] == b"{"
+
+    def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
+        check_nul(line)
+        model = string(fields, "model")
+        if not model:
+            raise InvalidRow(
+                "no_model",
+                'The line has no "model" beside its "request": say which one is to answer.',
+            )
+        if _OLD_EMBEDDING.match(model):
+            raise InvalidRow(
+                "unsupported_model",
+                f"{model} takes rows of an older form: use gemini-embedding-001.",
+            )
+        request = decode_fields(fields["request"])
+        endpoint = _endpoint(request)
+        sent, variant = _sent(request, endpoint)
+        size = len(fields["request"]) + _ID_ROOM
+        output = size + _ENVELOPE_BYTES + _expected_bytes(sent, endpoint)
+        weight = Weight(rows=1, bytes=size, output=output)
+        return ParsedRow(Group(PROVIDER, endpoint, model, variant), weight)
+
+    def weigh(self, line: bytes) -> Weight:
+        return self.parse(line, decode_fields(line)).weight
+
+    def limits(self, group: Group) -> Limits:
+        return _EMBED_LIMITS if group.endpoint == EMBED else _GENERATE_LIMITS
+
+    def request(self, line: bytes, row_id: str) -> bytes:
+        request = decode_fields(decode_fields(line)["request"])
+        endpoint = _endpoint(request)
+        sent, _ = _sent(request, endpoint)
+        if endpoint == GENERATE:
+            sent["labels"] = _labels(sent, row_id)
+        return b'{"key":"%b","request":%b}' % (row_id.encode(), join(sent))
+
+    def custom_id(self, line: bytes) -> bytes:
+        fields = decode_fields(line)
+        given = bytes(fields.get("custom_id", b"null"))
+        return given if given != b"null" else bytes(fields.get("key", b"null"))
+
+    def answer(self, line: bytes, group: Group) -> Answer:
+        return answers.parse(line, embeds=group.endpoint == EMBED)
+
+
+def _endpoint(request: dict[str, msgspec.Raw]) -> str:
+    """Embedding requests have one `content`, generating ones have `contents`."""
+    if "contents" in request:
+        if bytes(request["contents"]) in (b"null", b"[]"):
+            raise InvalidRow("bad_body", 'The request\'s "contents" are empty.')
+        return GENERATE
+    content = bytes(request.get("content", b""))
+    if not content:
+        raise InvalidRow(
+            "bad_body", 'The request has neither "contents" nor, for an embedding, "content".'
+        )
+    if content[:1] != b"{":
+        raise InvalidRow(
+            "bad_body", 'The request\'s "content" is not of the form {"parts": [{"text": "…"}]}.'
+        )
+    return EMBED
+
+
+def _sent(request: dict[str, msgspec.Raw], endpoint: str) -> tuple[dict[str, bytes], str]:
+    if endpoint == EMBED:
+        return importable(request, EMBED_REQUEST)
+    sent, variant = importable(request, GENERATE_REQUEST)
+    _labels(sent, "")
+    return sent, variant
+
+
+def _labels(sent: dict[str, bytes], row_id: str) -> bytes:
+    """The request's own labels and ours, which is its id."""
+    data = sent.get("labels", b"null")
+    if data[:1] not in (b"{", b"n"):
+        raise InvalidRow("bad_body", 'The request\'s "labels" are no object.')
+    labels: dict[str, bytes] = dict(decode_fields(data)) if data[:1] == b"{" else {}
+    labels[answers.LABEL] = msgspec.json.encode(row_id)
+    if len(labels) > _MOST_LABELS:
+        raise InvalidRow(
+            "bad_body", f"The request has more than {_MOST_LABELS - 1} labels; one is ours."
+        )
+    return join(labels)
+
+
+def _expected_bytes(sent: dict[str, bytes], endpoint: str) -> int:
+    if endpoint == EMBED:
+        return _DIMENSIONS * _NUMBER_BYTES
+    config = _Generation()
+    for name, decoder in _generation.items():
+        with suppress(msgspec.MsgspecError):
+            config = decoder.decode(sent[name]) if name in sent else config
+    tokens, choices = config.max_output_tokens, config.candidate_count
+    tokens = tokens if isinstance(tokens, int) and tokens > 0 else _DEFAULT_TOKENS
+    choices = choices if isinstance(choices, int) and choices > 0 else 1
+    return choices * min(tokens, _MOST_TOKENS) * _TOKEN_BYTES
