@@ -148,11 +148,10 @@ class BatchdropStack(Stack):
             for step in functions.all:
                 self.secrets.grant_read(step.function, provider=functions.provider.name)
                 self.ledger.grant(step.function, "GetItem", "PutItem", "UpdateItem", "Query")
+                self.alerts.grant_publish(step.function)
             work.grant_read(functions.submit.function)
             work.grant_read(functions.collect.function)
             work.grant_write(functions.collect.function)
-            for step in (functions.submit, functions.poll, functions.clean_up):
-                self.alerts.grant_publish(step.function)
 
     def _outputs(self) -> None:
         outputs = {

@@ -16,7 +16,7 @@ from typing import IO
 import msgspec
 
 from functions.batch import envelope, layout, waits
-from functions.batch.errors import ProviderError
+from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.lines import Transit, pack_keyed, pack_row
 from functions.batch.model import (
     GAVE_UP,
@@ -30,6 +30,7 @@ from functions.batch.model import (
     Shard,
     Source,
 )
+from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Objects, Provider
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
@@ -42,6 +43,7 @@ class Collector(msgspec.Struct, kw_only=True):
     objects: Objects
     dialect: Dialect
     provider: Callable[[], Provider]
+    pauses: Pauses
     max_rounds: int
 
     def collect(self, job_id: str, shard_id: str) -> None:
@@ -60,6 +62,8 @@ class Collector(msgspec.Struct, kw_only=True):
                 for place, row in enumerate(shard_rows(shard, self.objects)):
                     harvest.settle(place, row, found.get(row.key), spool)
                 collected = harvest.finish()
+        if harvest.blocked is not None:
+            self.pauses.blocked(shard, harvest.blocked)
         self.objects.put(layout.collected(job_id, shard_id), msgspec.json.encode(collected))
         shard.status = "collected"
         shard.answered = Answered(
@@ -125,6 +129,8 @@ class _Harvest:
         self._refusal = _usable(shard)
         self._counts = Answered()
         self._most_resends = 0
+        self._delay = 0
+        self.blocked: AccountBlocked | None = None
         self._problems = Problems()
         self._parts = PartSpools(collector.objects, directory)
         self._again: dict[int, SourceSpool] = {}
@@ -149,6 +155,9 @@ class _Harvest:
         elif answer.verdict == "again":
             self._own_failure(place, row, error, answer)
         else:
+            if answer.delay_seconds:
+                self._delay = max(self._delay, answer.delay_seconds)
+                self.blocked = AccountBlocked(error.code, error.message)
             self._resend(place, row, error, answer)
 
     def _settle_unanswered(self, place: int, row: WorkRow) -> None:
@@ -242,10 +251,9 @@ class _Harvest:
         )
 
     def _remainder(self) -> Iterator[Source]:
-        delay = 0
-        if self._refusal is not None:
-            most = waits.DAY if self._refusal.account else waits.HOUR
-            delay = min(self._refusal.delay_seconds * 2**self._most_resends, most)
+        most = waits.DAY if self._refusal is None or self._refusal.account else waits.HOUR
+        first = self._delay if self._refusal is None else self._refusal.delay_seconds
+        delay = min(first * 2**self._most_resends, most)
         for half in sorted(self._again):
             yield self._again[half].store(self._objects, delay_seconds=delay)
 

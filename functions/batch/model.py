@@ -272,6 +272,7 @@ class Shard(msgspec.Struct, kw_only=True):
     intent_at: str | None = None
     staged: list[str] = []
     creating: bool = False
+    parked: bool = False
     batch_id: str | None = None
     provider_status: str | None = None
     progress: Progress | None = None
@@ -353,7 +354,8 @@ class Answer(msgspec.Struct, kw_only=True):
     """What a provider said to one row.
 
     `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;
-    `resend`, the row was never tried. `response` and `text` are JSON as it came.
+    `resend`, the row was never tried. With `delay_seconds` the account was refused, not the row:
+    it goes again after so long, doubled each time. `response` and `text` are JSON as it came.
     """
 
     id: str
@@ -362,6 +364,7 @@ class Answer(msgspec.Struct, kw_only=True):
     text: bytes = b"null"
     usage: Usage | None = None
     error: RowError | None = None
+    delay_seconds: int = 0
 
 
 class ShardStep(msgspec.Struct, kw_only=True):

@@ -170,6 +170,8 @@ class Provider(Protocol):
 
     name: str
     uses_staged_files: bool
+    batch_kind: str | None
+    """What a batch is called among the things to delete; None where it cannot be deleted."""
 
     def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
         """Uploads a shard's file, where the provider takes files."""

@@ -128,7 +128,7 @@ class Submitter(msgspec.Struct, kw_only=True):
             except ProviderError:
                 self._withdraw(shard)
                 raise
-        self._record(shard, batch_id)
+        self._record(shard, provider, batch_id)
         return "submitted"
 
     def _look(self, shard: Shard, provider: Provider) -> Literal["submitted", "look"] | None:
@@ -143,10 +143,13 @@ class Submitter(msgspec.Struct, kw_only=True):
                 raise
             batches = []
         if len(batches) > 1:
-            self.pauses.ambiguous(shard, batches)
+            if not shard.parked:
+                self.pauses.ambiguous(shard, batches)
+                shard.parked = True
+                self.ledger.save_shard(shard)
             return "look"
         if batches:
-            self._record(shard, batches[0])
+            self._record(shard, provider, batches[0])
             return "submitted"
         shard.looks += 1
         shard.rev = self.ledger.save_shard(shard).rev
@@ -178,7 +181,10 @@ class Submitter(msgspec.Struct, kw_only=True):
         shard.creating = True
         return self.ledger.save_shard(shard)
 
-    def _record(self, shard: Shard, batch_id: str) -> None:
+    def _record(self, shard: Shard, provider: Provider, batch_id: str) -> None:
+        if provider.batch_kind is not None:
+            batch = ProviderObject(kind=provider.batch_kind, id=batch_id)
+            self.ledger.add_file(_file(shard, batch))
         shard.status = "submitted"
         shard.creating = False
         shard.batch_id = batch_id

@@ -16,6 +16,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         objects=wiring.objects(settings.work_bucket),
         dialect=wiring.dialect(settings.provider),
         provider=wiring.provider(settings),
+        pauses=wiring.pauses(settings),
         max_rounds=settings.max_rounds,
     )
     collector.collect(event["job_id"], event["shard_id"])

@@ -12,7 +12,7 @@ from tests.support.deployment import Deployment
 from tests.support.simulator import Simulator, simulator
 
 WAIT_SCALE = 0.02
-GOOGLE = {"project": "p", "location": "us-central1", "bucket": "b", "anonymous": True}
+GOOGLE = {"project": "p", "location": "us-central1", "bucket": "answers", "anonymous": True}
 
 
 @pytest.fixture(scope="session")

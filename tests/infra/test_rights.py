@@ -47,7 +47,7 @@ for label in LABELS:
     own = {LEDGER: SHARD_ITEMS, f"Secrets{label}": READ_SECRET}
     FUNCTIONS[f"{label}SubmitRole"] = {WORK: READ, **own, **ALERT}
     FUNCTIONS[f"{label}PollRole"] = {**own, **ALERT}
-    FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own}
+    FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own, **ALERT}
     FUNCTIONS[f"{label}CleanUpRole"] = {**own, **ALERT}
 
 

@@ -26,15 +26,16 @@ def sim(running_simulator: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def world(sim: Simulator) -> World:
+def world(sim: Simulator) -> Iterator[World]:
     """A deployment in process, its OpenAI adapter talking to the simulator. Waits of the
     workflow pass a thousand times faster."""
-    provider = OpenAIProvider(make_client("sk-test", sim.openai_url))
-    return World(
-        dialects=(OpenAIDialect(),),
-        providers={"openai": lambda: provider},
-        on_wait=lambda seconds: time.sleep(min(seconds / 1000, 0.1)),
-    )
+    with make_client("sk-test", sim.openai_url) as client:
+        provider = OpenAIProvider(client)
+        yield World(
+            dialects=(OpenAIDialect(),),
+            providers={"openai": lambda: provider},
+            on_wait=lambda seconds: time.sleep(min(seconds / 1000, 0.1)),
+        )
 
 
 @pytest.fixture

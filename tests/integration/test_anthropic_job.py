@@ -320,8 +320,7 @@ def test_without_a_key_the_rows_fail_with_the_command_that_sets_it(
     claude: World, no_key: Callable[[], Provider]
 ) -> None:
     claude.providers["anthropic"] = no_key
-    job_id = claude.drop("nokey.jsonl", asking("a"))
-    summary = claude.run(job_id)
+    summary = claude.run(claude.drop("nokey.jsonl", asking("a")))
     assert (summary["status"], summary["reason"]["code"]) == ("failed", "missing_key")
 
 

@@ -169,6 +169,7 @@ class World:
             objects=self.work,
             dialect=self.dialect(provider),
             provider=self.providers[provider],
+            pauses=self.pauses(),
             max_rounds=self.max_rounds,
         )
 

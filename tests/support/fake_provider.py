@@ -17,6 +17,7 @@ class FakeProvider:
 
     name = "openai"
     uses_staged_files = True
+    batch_kind: str | None = None
 
     def __init__(self) -> None:
         self.script: dict[str, Script] = {}

@@ -53,6 +53,9 @@ ACCOUNT_CODES = frozenset(
 )
 """Types, and codes of `error.details`, that speak of the account, whatever the HTTP status."""
 
+ACCOUNT_SECONDS = 300
+"""After which rows that the account was refused for go again, at first."""
+
 _ACCOUNT_WORDS = ("credit balance is too low", "specified api usage limits")
 """An empty balance and a spend limit of one's own come as `invalid_request_error`, without a code
 of their own; both have been seen."""
@@ -194,4 +197,5 @@ def _errored(row_id: str, body: bytes) -> Answer:
         verdict=verdict,
         response=body,
         error=RowError(code=code, message=message, retryable=verdict != "failed"),
+        delay_seconds=ACCOUNT_SECONDS if verdict == "resend" else 0,
     )

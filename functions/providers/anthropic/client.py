@@ -87,6 +87,7 @@ class AnthropicProvider:
 
     name = "anthropic"
     uses_staged_files = False
+    batch_kind: str | None = "batch"
 
     def __init__(self, client: anthropic.Anthropic) -> None:
         self._client = client

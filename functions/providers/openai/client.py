@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import httpx2  # the SDK lets its errors through while a body is read
 import openai
 from openai.types import Batch, FileObject
 
@@ -82,6 +83,7 @@ class OpenAIProvider:
 
     name = "openai"
     uses_staged_files = True
+    batch_kind: str | None = None
 
     def __init__(self, client: openai.OpenAI) -> None:
         self._client = client
@@ -162,7 +164,7 @@ class OpenAIProvider:
         try:
             with _translated():
                 self._client.batches.cancel(batch_id)
-        except (Refused, Throttled):
+        except Refused:
             return
 
     def delete(self, file: ProviderFile) -> None:
@@ -238,7 +240,7 @@ def _translated(*, creating: bool = False) -> Generator[None]:
         yield
     except openai.APIStatusError as error:
         raise _from_status(error, creating=creating) from error
-    except openai.APIError as error:
+    except (openai.APIError, httpx2.HTTPError) as error:
         raise Unavailable("no_answer", f"OpenAI could not be reached: {error}") from error
     except openai.OpenAIError as error:
         raise Refused("client", f"The OpenAI client refuses: {error}") from error
@@ -267,4 +269,4 @@ def _kind(status: int, code: str, message: str, *, creating: bool) -> type[Provi
         return NotVisible
     if status == 404:
         return Missing
-    return Throttled if status == 409 else Refused
+    return Throttled if creating and status == 409 else Refused

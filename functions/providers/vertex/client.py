@@ -99,6 +99,7 @@ class VertexProvider:
 
     name = "vertex"
     uses_staged_files = True
+    batch_kind: str | None = JOB
 
     def __init__(self, connection: Connection) -> None:
         self._jobs: Any = connection.jobs
