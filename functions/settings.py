@@ -39,6 +39,12 @@ class IntakeSettings(Environment, frozen=True, kw_only=True):
     retention_days: int
 
 
+class RescueSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    state_machine_arn: str
+    alert_topic: str
+
+
 class PlanSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
@@ -54,6 +60,12 @@ class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     event_bus: str
+
+
+def provider_name(env: Mapping[str, str] = os.environ) -> str | None:
+    """The provider that a function is for, if its environment names one. Asked while a module is
+    imported, which needs no environment."""
+    return env.get("PROVIDER")
 
 
 class ProviderSettings(Environment, frozen=True, kw_only=True):

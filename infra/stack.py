@@ -6,7 +6,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from constructs import Construct
 
 from functions.handlers import command
-from functions.settings import CommandSettings, IntakeSettings
+from functions.settings import CommandSettings, IntakeSettings, RescueSettings
 from infra.config import Config
 from infra.events import Alerts, Bus, DeadLetters
 from infra.functions import Function, Platform
@@ -16,6 +16,7 @@ from infra.job_workflow import JobWorkflow
 from infra.ledger import Ledger
 from infra.provider_functions import ProviderFunctions
 from infra.providers import providers
+from infra.rescue import Rescue
 from infra.secrets import Secrets
 from infra.shard_workflow import ShardWorkflow
 from infra.storage import Storage
@@ -57,6 +58,7 @@ class BatchdropStack(Stack):
         self.job_workflow = self._workflows()
         self.intake = self._intake()
         self._commands()
+        self._rescue()
         self._grant_job_functions()
         self._grant_shard_functions()
         self._outputs()
@@ -90,6 +92,23 @@ class BatchdropStack(Stack):
         self.ledger.grant(intake.function, "GetItem", "PutItem", "UpdateItem")
         return intake
 
+    def _rescue(self) -> None:
+        rescue = Rescue(
+            self,
+            "Rescue",
+            workflow=self.job_workflow,
+            settings=RescueSettings(
+                jobs_table=self.ledger.table.table_name,
+                state_machine_arn=self.job_workflow.state_machine.state_machine_arn,
+                alert_topic=self.alerts.topic.topic_arn,
+            ),
+            platform=self._platform,
+            alerts=self.alerts,
+        )
+        self.job_workflow.state_machine.grants.start_execution(rescue.function)
+        self.ledger.grant(rescue.function, "GetItem", "UpdateItem")
+        self.alerts.grant_publish(rescue.function)
+
     def _commands(self) -> None:
         function = Function(
             self,
@@ -112,11 +131,13 @@ class BatchdropStack(Stack):
 
         plan = self.job_functions.plan.function
         inbox.grant_read_versions(plan)
+        work.grant_read(plan)
         work.grant_write(plan)
         self.ledger.grant(plan, "GetItem", "UpdateItem")
 
         shard = self.job_functions.shard.function
         inbox.grant_read_versions(shard)
+        work.grant_read(shard)
         work.grant_write(shard)
         self.ledger.grant(shard, "GetItem", "UpdateItem")
 

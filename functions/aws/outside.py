@@ -77,11 +77,11 @@ class JobWorkflow:
         self._states = states
         self._state_machine = state_machine
 
-    def start_job(self, job_id: str) -> None:
+    def start_job(self, job_id: str, run: int = 0) -> None:
         try:
             self._states.start_execution(
                 stateMachineArn=self._state_machine,
-                name=job_id,
+                name=f"{job_id}-run{run}" if run else job_id,
                 input=json.dumps({"job_id": job_id}),
             )
         except ClientError as error:

@@ -37,6 +37,10 @@ from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
 from functions.batch.tally import Problems
 
+PIECES = 4
+"""A shard that is refused without a row being named is halved twice at once: as many batches as
+by halves, in half the rounds. Ten splits find one row among a million."""
+
 
 class Collector(msgspec.Struct, kw_only=True):
     ledger: Ledger
@@ -222,15 +226,15 @@ class _Harvest:
 
     def _go_again(self, place: int, row: WorkRow, transit: Transit) -> None:
         self._counts.again += 1
-        half = 0
+        piece = 0
         split = self._refusal is not None and self._refusal.then == "split"
         if split:
-            half = 2 * place // self._shard.rows
-        spool = self._again.get(half)
+            piece = PIECES * place // self._shard.rows
+        spool = self._again.get(piece)
         if spool is None:
-            key = layout.rows(self._shard.job_id, f"again-{self._shard.shard_id}", half)
+            key = layout.rows(self._shard.job_id, f"again-{self._shard.shard_id}", piece)
             spool = SourceSpool(self._shard.group, key, self._directory, alone=split)
-            self._again[half] = spool
+            self._again[piece] = spool
         packed = pack_row(row.key, row.line, transit)
         spool.add(row.key, packed, self._dialect.weigh(row.line))
 
@@ -254,8 +258,8 @@ class _Harvest:
         most = waits.DAY if self._refusal is None or self._refusal.account else waits.HOUR
         first = self._delay if self._refusal is None else self._refusal.delay_seconds
         delay = min(first * 2**self._most_resends, most)
-        for half in sorted(self._again):
-            yield self._again[half].store(self._objects, delay_seconds=delay)
+        for piece in sorted(self._again):
+            yield self._again[piece].store(self._objects, delay_seconds=delay)
 
 
 def _usable(shard: Shard) -> Refusal | None:

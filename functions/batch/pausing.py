@@ -27,6 +27,14 @@ class Pauses(msgspec.Struct, kw_only=True):
     def working(self, job_id: str) -> None:
         self.ledger.change_status(job_id, "paused", "running", None)
 
+    def stuck(self, shard: Shard, seconds: int) -> None:
+        self.alerts.alert(
+            f"Batchdrop: a batch of {shard.model} does not end",
+            f"{shard.provider} batch {shard.batch_id} of {shard.model} is {shard.provider_status} "
+            f"after {seconds // 3_600} hours. It is cancelled, what it finished is kept, and the "
+            f"rest of its {shard.rows} rows goes again.",
+        )
+
     def ambiguous(self, shard: Shard, batches: list[str]) -> None:
         self.alerts.alert(
             f"Batchdrop: shard {shard.shard_id} of {shard.job_id} is parked",

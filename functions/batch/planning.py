@@ -8,7 +8,7 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.errors import InputChanged
-from functions.batch.model import Job, Reason
+from functions.batch.model import FINAL_JOB_STATUSES, Job, Reason
 from functions.batch.ports import InputFiles, Ledger, Objects
 from functions.batch.reading import named
 
@@ -36,14 +36,19 @@ def plan(
     objects: Objects,
     split_bytes: int,
 ) -> Plan:
+    """A job that was planned before keeps its plan: its input may be gone by now."""
     job = ledger.job(job_id)
+    manifest = layout.ranges(job_id)
+    if job.verdict is not None or job.status in FINAL_JOB_STATUSES:
+        return Plan(next="report")
+    if objects.find(manifest) is not None:
+        return Plan(next="shard", manifest=manifest)
     try:
         job = _check(job, inputs)
     except _Rejected as rejection:
         ledger.update_job(job_id, {"verdict": "rejected", "reason": rejection.reason})
         return Plan(next="report")
     ledger.update_job(job_id, {"version_id": job.version_id, "bytes": job.bytes})
-    manifest = layout.ranges(job_id)
     objects.put(manifest, msgspec.json.encode(_ranges(job, split_bytes)))
     return Plan(next="shard", manifest=manifest)
 

@@ -25,13 +25,17 @@ GONE_LAPS = 5
 
 
 class Poller(msgspec.Struct, kw_only=True):
-    """Waits are in seconds. Counts that the provider reports are recorded for display only."""
+    """Waits are in seconds. Counts that the provider reports are recorded for display only.
+
+    A batch that has not ended `stuck_after` seconds of waiting is cancelled, with an alert; what
+    it finished is harvested, and the rest goes again."""
 
     ledger: Ledger
     provider: Callable[[], Provider]
     pauses: Pauses
     least_wait: int
     most_wait: int
+    stuck_after: int
 
     def poll(self, job_id: str, shard_id: str, step: ShardStep) -> ShardStep:
         shard = self.ledger.shard(job_id, shard_id)
@@ -41,8 +45,11 @@ class Poller(msgspec.Struct, kw_only=True):
         job = self.ledger.job(job_id)
         try:
             provider = self.provider()
-            if job.cancel_requested and not shard.cancel_sent:
+            stuck = step.waited > self.stuck_after
+            if (job.cancel_requested or stuck) and not shard.cancel_sent:
                 shard = self._cancel(shard, provider, batch_id)
+                if stuck:
+                    self.pauses.stuck(shard, step.waited)
             state = provider.poll(batch_id)
         except Missing as error:
             return self._missing(shard, error, step)

@@ -220,6 +220,7 @@ class Alerts(Protocol):
 
 
 class Workflows(Protocol):
-    def start_job(self, job_id: str) -> None:
-        """Starting the same job again is success."""
+    def start_job(self, job_id: str, run: int = 0) -> None:
+        """`run` counts the job's executions after the first. Starting the same one again is
+        success."""
         ...

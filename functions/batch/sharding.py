@@ -74,10 +74,13 @@ def shard_range(
     dialects: Sequence[Dialect],
     caps: Caps,
 ) -> RangeResult | None:
-    """Stores the range's rows and returns what it held. Running it again stores the same.
+    """Stores the range's rows and returns what it held; once stored, it is not read again.
 
     An input that cannot be read to its end rejects the job (None): nothing was sent yet.
     """
+    stored = objects.find(layout.range_result(job.job_id, piece.number))
+    if stored is not None:
+        return msgspec.json.decode(stored, type=RangeResult)
     with (
         tempfile.TemporaryDirectory() as directory,
         closing(_RowSorter(job, piece.number, objects, dialects, caps, Path(directory))) as sorter,

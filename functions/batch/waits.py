@@ -6,6 +6,11 @@ from __future__ import annotations
 HOUR = 3_600
 DAY = 86_400
 
+STUCK_SECONDS = {"vertex": 98 * HOUR}
+"""Vertex may queue a job for 72 hours and then run it for 24. The others end theirs after 24."""
+
+STUCK_DEFAULT = 26 * HOUR
+
 LOOK_UP_SECONDS = 330
 """Between two look-ups after a create whose outcome is unknown. Three of them outlast the longest
 time that a function which may still be creating can live (15 minutes)."""

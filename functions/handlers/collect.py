@@ -8,6 +8,8 @@ from functions.batch.collecting import Collector
 from functions.handlers import wiring
 from functions.settings import ProviderSettings
 
+wiring.preload()
+
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     settings = ProviderSettings.from_env()

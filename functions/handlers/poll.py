@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from functions.batch.polling import Poller
+from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
 from functions.handlers import wiring
 from functions.handlers.steps import first_step, step_of, told
 from functions.settings import ProviderSettings
+
+wiring.preload()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -18,6 +21,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         pauses=wiring.pauses(settings),
         least_wait=settings.min_poll_seconds,
         most_wait=settings.max_poll_seconds,
+        stuck_after=STUCK_SECONDS.get(settings.provider, STUCK_DEFAULT),
     )
     step = step_of(event) or first_step()
     return told("poll", event, poller.poll(event["job_id"], event["shard_id"], step))

@@ -9,6 +9,8 @@ from functions.handlers import wiring
 from functions.handlers.steps import step_of, told
 from functions.settings import ProviderSettings
 
+wiring.preload()
+
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     settings = ProviderSettings.from_env()

@@ -1,13 +1,14 @@
 """Which adapter meets which port: the only place that knows both sides.
 
-A provider's SDK is imported when it is first needed, so that a function which talks to none does
-not load one.
+A provider's SDK is imported by `preload`, or when it is first needed, so that a function which
+talks to none does not load one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib import import_module
 
 from functions.aws.clients import client
 from functions.aws.inbox import Inbox
@@ -21,9 +22,16 @@ from functions.batch.sharding import Caps
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect
-from functions.settings import ProviderSettings, ShardCaps
+from functions.settings import ProviderSettings, ShardCaps, provider_name
 
 DIALECTS: Sequence[Dialect] = (OpenAIDialect(), AnthropicDialect(), VertexDialect())
+
+PUT_OFF: dict[str, tuple[str, ...]] = {
+    "openai": ("openai.resources.batches", "openai.resources.files", "httpcore2"),
+    "anthropic": ("httpcore2", "opentelemetry.propagate"),
+    "vertex": ("google_crc32c",),
+}
+"""What the SDKs themselves import at a first call only."""
 
 
 def ledger(table: str) -> DynamoLedger:
@@ -73,18 +81,36 @@ def provider(settings: ProviderSettings) -> Callable[[], Provider]:
 
 @lru_cache(maxsize=1)
 def _provider(name: str, key: str, base_url: str, storage_base_url: str) -> Provider:
+    return _maker(name)(key, base_url, storage_base_url)
+
+
+def preload() -> None:
+    """Imports the SDK of the provider that the environment names, if it names one: while a function
+    starts it has a whole core for 10 s, later what its memory buys
+    (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)."""
+    name = provider_name() or ""
+    if name in PUT_OFF:
+        _maker(name)
+        for module in PUT_OFF[name]:
+            import_module(module)
+
+
+def _maker(name: str) -> Callable[[str, str, str], Provider]:
+    """Called with a key, a base URL, and the base URL of the files."""
     match name:
         case "openai":
-            from functions.providers.openai.client import OpenAIProvider, make_client
+            from functions.providers.openai import client as openai
 
-            return OpenAIProvider(make_client(key, base_url))
+            return lambda key, url, _: openai.OpenAIProvider(openai.make_client(key, url))
         case "anthropic":
             from functions.providers.anthropic import client as anthropic
 
-            return anthropic.AnthropicProvider(anthropic.make_client(key, base_url))
+            return lambda key, url, _: anthropic.AnthropicProvider(anthropic.make_client(key, url))
         case "vertex":
             from functions.providers.vertex import client as vertex
 
-            return vertex.VertexProvider(vertex.make_client(key, base_url, storage_base_url))
+            return lambda key, url, files: vertex.VertexProvider(
+                vertex.make_client(key, url, files)
+            )
         case _:
             raise LookupError(f"There is no provider {name!r}.")

@@ -159,3 +159,22 @@ def test_a_job_can_be_cancelled_while_its_batch_runs(stack: Deployment, sim: Sim
     told = sim.ledger()["providers"]["openai"]
     assert told["files_left"] == []
     assert told["rows_answered"] == summary["rows"]["succeeded"]
+
+
+def test_a_job_whose_execution_is_aborted_is_cancelled_cleaned_and_reported(
+    stack: Deployment, sim: Simulator
+) -> None:
+    sim.reset(batch_seconds=30)
+    job = stack.drop("aborted.jsonl", jsonl([line(f"{n}", body(f"q{n}")) for n in range(20)]))
+    deadline = time.monotonic() + 60
+    while not sim.ledger()["providers"]["openai"]["batches"] and time.monotonic() < deadline:
+        time.sleep(0.3)
+    arn = stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:")
+    stack.cloud.client("stepfunctions").stop_execution(executionArn=f"{arn}:{job}")
+    summary = stack.finish(job)
+    assert summary["status"] == "cancelled"
+    assert summary["provider_files"]["left"] == 0
+    assert len(stack.results(job)) == 20
+    told = sim.ledger()["providers"]["openai"]
+    assert told["files_left"] == []
+    assert len(told["batches"]) == 1

@@ -15,7 +15,7 @@ from infra import bundling
 from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
 from infra.config import MIB, RUNNING_PYTHON
 
-PLAIN = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command")
+PLAIN = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command", "rescue")
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
 SDKS = ("openai", "anthropic", "google")
 EXPECTED_MIB: dict[BundleName, int] = {"plain": 25, "openai": 60, "anthropic": 80, "vertex": 180}

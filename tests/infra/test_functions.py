@@ -15,12 +15,22 @@ from tests.infra.test_storage import denies_plain_http
 
 PROVIDERS = [provider.name for provider in providers(Config())]
 STEPS = ("submit", "poll", "collect", "clean_up")
-HANDLERS = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command")
+HANDLERS = (
+    "intake",
+    "plan",
+    "shard",
+    "reconcile",
+    "assemble",
+    "report",
+    "sweep",
+    "command",
+    "rescue",
+)
 SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
-MINUTES = {"intake": 1, "command": 1, "poll": 5, "clean_up": 5}
+MINUTES = {"intake": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
 MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
 
@@ -109,7 +119,7 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_runs(
 
 def test_queues_are_encrypted_and_take_tls_only(deployed: Deployed) -> None:
     queues = deployed.of_type("SQS::Queue")
-    assert len(queues) == 3
+    assert len(queues) == 4
     for queue in queues.values():
         assert queue["Properties"]["SqsManagedSseEnabled"] is True
         assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
@@ -160,9 +170,26 @@ def test_a_command_reaches_its_function_or_the_dead_letters(deployed: Deployed) 
     [target] = rule["Targets"]
     assert "CommandFunction" in flat(target["Arn"])
     assert "CommandDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
-    _, asynchronous = deployed.one("Lambda::EventInvokeConfig")
+    _, asynchronous = deployed.one("Lambda::EventInvokeConfig", containing="Command")
     failed = asynchronous["DestinationConfig"]["OnFailure"]["Destination"]
     assert "CommandDeadLetters" in flat(failed)
+
+
+def test_an_execution_that_ends_early_reaches_its_function_or_the_dead_letters(
+    deployed: Deployed,
+) -> None:
+    _, rule = deployed.one("Events::Rule", containing="Rescue")
+    pattern = rule["EventPattern"]
+    assert pattern["source"] == ["aws.states"]
+    assert pattern["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
+    [machine] = pattern["detail"]["stateMachineArn"]
+    assert "JobWorkflowStateMachine" in flat(machine)
+    [target] = rule["Targets"]
+    assert flat(target["Arn"]).strip("<>").startswith("Rescue")
+    assert "RescueDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
+    _, asynchronous = deployed.one("Lambda::EventInvokeConfig", containing="Rescue")
+    failed = asynchronous["DestinationConfig"]["OnFailure"]["Destination"]
+    assert "RescueDeadLetters" in flat(failed)
 
 
 def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
@@ -179,12 +206,13 @@ def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
         ("CommandDeadL", "EventsComman"),
         ("IntakeDeadLe", "IntakeObject"),
         ("IntakeQueue6", "IntakeObject"),
+        ("RescueDeadLe", "RescueExecut"),
     ]
 
 
 def test_dead_letters_raise_an_alarm(deployed: Deployed) -> None:
     alarms = deployed.of_type("CloudWatch::Alarm")
-    assert len(alarms) == 2
+    assert len(alarms) == 3
     for name, alarm in alarms.items():
         properties = alarm["Properties"]
         assert "DeadLetters" in name

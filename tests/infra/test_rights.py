@@ -35,12 +35,18 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
         "JobWorkflowStateMachine": {"states:StartExecution"},
         "IntakeQueue": CONSUME,
     },
-    "JobPlanRole": {INBOX: READ_VERSIONS, WORK: WRITE, LEDGER: {GET, UPDATE}},
-    "JobShardRole": {INBOX: READ_VERSIONS, WORK: WRITE, LEDGER: {GET, UPDATE}},
+    "JobPlanRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
+    "JobShardRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
     "JobReconcileRole": {WORK: READ | WRITE, LEDGER: SHARD_ITEMS, **ANNOUNCE},
     "JobAssembleRole": {WORK: READ, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
     "JobReportRole": {WORK: READ, RESULTS: READ | WRITE, LEDGER: {GET, UPDATE, QUERY}, **ANNOUNCE},
     "JobSweepRole": {WORK: {"s3:DeleteObject", "s3:ListBucket"}, LEDGER: {GET}},
+    "RescueRole": {
+        LEDGER: {GET, UPDATE},
+        "JobWorkflowStateMachine": {"states:StartExecution"},
+        "RescueDeadLettersQueue": SEND,
+        **ALERT,
+    },
     "CommandRole": {LEDGER: {GET, UPDATE}, "CommandDeadLettersQueue": SEND},
 }
 for label in LABELS:

@@ -17,7 +17,7 @@ from functions.batch.collecting import Collector
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import Group, Limits, ShardStep
 from functions.batch.pausing import Pauses
-from functions.batch.planning import plan
+from functions.batch.planning import Plan, plan
 from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider
 from functions.batch.reconcile import Round, ShardRun, open_round
@@ -25,6 +25,7 @@ from functions.batch.reporting import Reporter
 from functions.batch.sharding import Caps, RangeOfInput, shard_range
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
+from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
 from tests.support.twins import (
     MemoryAlerts,
     MemoryEvents,
@@ -67,13 +68,7 @@ class World:
 
     def run(self, job_id: str) -> dict[str, Any]:
         """The whole job workflow; its summary."""
-        made = plan(
-            job_id,
-            ledger=self.ledger,
-            inputs=self.inputs,
-            objects=self.work,
-            split_bytes=self.split_bytes,
-        )
+        made = self.plan(job_id)
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self.shard(job_id, piece)
@@ -86,6 +81,15 @@ class World:
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
+
+    def plan(self, job_id: str) -> Plan:
+        return plan(
+            job_id,
+            ledger=self.ledger,
+            inputs=self.inputs,
+            objects=self.work,
+            split_bytes=self.split_bytes,
+        )
 
     def shard(self, job_id: str, piece: dict[str, Any]) -> None:
         shard_range(
@@ -161,6 +165,7 @@ class World:
             pauses=self.pauses(),
             least_wait=30,
             most_wait=600,
+            stuck_after=STUCK_SECONDS.get(provider, STUCK_DEFAULT),
         )
 
     def collector(self, provider: str) -> Collector:

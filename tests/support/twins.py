@@ -204,6 +204,7 @@ class MemoryWorkflows:
     def __init__(self) -> None:
         self.started: list[str] = []
 
-    def start_job(self, job_id: str) -> None:
-        if job_id not in self.started:
-            self.started.append(job_id)
+    def start_job(self, job_id: str, run: int = 0) -> None:
+        name = f"{job_id}-run{run}" if run else job_id
+        if name not in self.started:
+            self.started.append(name)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from functions.handlers.wiring import PUT_OFF
+
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ROOT / "functions"
 SDKS = {"openai", "anthropic", "google", "vertexai"}
 LOADED_SDKS = {"openai", "anthropic", "google.auth", "google.api_core", "google.genai", "vertexai"}
-PLAIN = ["intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command"]
+PLAIN = ["intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command", "rescue"]
 WITH_PROVIDER = ["submit", "poll", "collect", "clean_up"]
 
 
@@ -58,9 +60,9 @@ def test_line_shapes_need_no_sdk(path: Path) -> None:
         assert name.split(".")[0] in sys.stdlib_module_names | {"msgspec", "functions"}, name
 
 
-def loaded_by(module: str) -> set[str]:
+def loaded_by(module: str, **variables: str) -> set[str]:
     code = f"import sys, {module}; print(*sys.modules)"
-    environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -69,10 +71,32 @@ def loaded_by(module: str) -> set[str]:
 
 @pytest.mark.parametrize("name", PLAIN + WITH_PROVIDER)
 def test_importing_a_handler_needs_no_environment_and_loads_no_sdk(name: str) -> None:
-    """A provider's SDK is loaded when its first call needs it, for that provider only."""
     loaded = loaded_by(f"functions.handlers.{name}")
     assert not {name for name in loaded if name.startswith(tuple(LOADED_SDKS))}
     assert not loaded & {"infra", "cli", "local", "tests"}
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "sdk"),
+    [
+        *((name, "openai", {"openai"}) for name in WITH_PROVIDER),
+        ("submit", "anthropic", {"anthropic"}),
+        ("submit", "vertex", {"google.auth", "google.api_core"}),
+    ],
+)
+def test_a_providers_functions_load_its_sdk_as_they_start(
+    name: str, provider: str, sdk: set[str]
+) -> None:
+    """And no other's. Lambda gives a whole core to what runs before the first event."""
+    loaded = loaded_by(f"functions.handlers.{name}", PROVIDER=provider)
+    assert loaded & LOADED_SDKS == sdk
+    assert set(PUT_OFF[provider]) <= loaded
+
+
+def test_a_strangers_variable_of_that_name_changes_nothing() -> None:
+    """The infrastructure imports the handlers too, in whatever shell it is deployed from."""
+    loaded = loaded_by("functions.handlers.submit", PROVIDER="somebody")
+    assert not loaded & LOADED_SDKS
 
 
 def test_there_is_no_room_for_odds_and_ends() -> None:

@@ -1,0 +1,177 @@
+"""What each function's zip weighs, and how long its handler takes to import: `make bench`.
+
+A handler is imported as Lambda would, in a fresh interpreter with its own bundle as the only path,
+and is held against the bare import of the libraries that it uses: the import statements of our
+modules without our modules, plus what `wiring.preload` asks of the SDK. Both alternate, after one
+run that warms the disk cache. Ends with exit code 1 if a handler is over `ALLOWED`.
+
+There is one exception to "bare". Of google-cloud-aiplatform the bundle has the job service alone,
+which `functions.providers.vertex.sdk` enters without running the package around it: 1.4 s that
+are not spent do not count in the handler's favour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from functions.handlers.wiring import PUT_OFF
+from infra.bundling import REQUIREMENTS, Bundle, BundleName
+from infra.config import MIB, RUNNING_PYTHON
+from local.cloud import machine_architecture
+
+ALLOWED = 1.25
+OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
+NOT_HANDLERS = ("__init__", "wiring", "steps")
+SDKS = ("boto3", "botocore", "openai", "httpx2", "anthropic", "google", "requests", "urllib3")
+ENTERED = "functions.providers.vertex.sdk"
+
+TIMED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+begun = time.perf_counter()
+exec(sys.argv[2])
+print(time.perf_counter() - begun)
+"""
+LOADED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+exec(sys.argv[2])
+print(json.dumps({name: module.__file__ for name, module in sys.modules.items()
+                  if name.startswith("functions") and module.__file__}))
+"""
+
+
+@dataclass
+class Handler:
+    name: str
+    bundle: BundleName
+    root: Path
+    bare: str
+    """The import statements of the SDKs alone."""
+    seconds: list[float] = field(default_factory=list[float])
+    bare_seconds: list[float] = field(default_factory=list[float])
+
+    @property
+    def code(self) -> str:
+        return f"import functions.handlers.{self.name}"
+
+    @property
+    def ratio(self) -> float:
+        return median(self.seconds) / median(self.bare_seconds)
+
+    def measure(self) -> tuple[float, float]:
+        return self._timed(self.code), self._timed(self.bare)
+
+    def _timed(self, code: str) -> float:
+        return float(run(TIMED, self.root, code, self.bundle))
+
+
+def run(script: str, root: Path, code: str, bundle: BundleName) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(root), code],
+        env={} if bundle == "plain" else {"PROVIDER": bundle},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{code} fails in the {bundle} bundle:\n{done.stderr}")
+    return done.stdout
+
+
+def handlers_of(bundle: BundleName) -> list[str]:
+    if bundle != "plain":
+        return list(OF_A_PROVIDER)
+    folder = Path(__file__).resolve().parent.parent / "functions/handlers"
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    return [name for name in names if name not in (*OF_A_PROVIDER, *NOT_HANDLERS)]
+
+
+def bare_import(name: str, bundle: BundleName, root: Path) -> str:
+    loaded: dict[str, str] = json.loads(
+        run(LOADED, root, f"import functions.handlers.{name}", bundle)
+    )
+    statements = [f"import {ENTERED}"] if ENTERED in loaded else []
+    for module, path in sorted(loaded.items()):
+        if module != ENTERED:
+            statements += sdk_imports(ast.parse(Path(path).read_text()))
+    statements += [f"import {module}" for module in PUT_OFF.get(bundle, ())]
+    return "\n".join(dict.fromkeys(statements))
+
+
+def sdk_imports(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        match node:
+            case ast.Import(names=[ast.alias(name=module)]):
+                pass
+            case ast.ImportFrom(module=str(module), level=0):
+                pass
+            case _:
+                continue
+        if module.split(".")[0] in SDKS:
+            yield ast.unparse(node)
+
+
+def unpack(bundle: BundleName, folder: Path) -> Path:
+    """Unpacks the bundle for this machine, and prints its line of the table."""
+    made = Bundle(name=bundle, python=RUNNING_PYTHON, architecture=machine_architecture()).archive()
+    root = folder / bundle
+    with zipfile.ZipFile(made) as archive:
+        archive.extractall(root)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    zipped = made.stat().st_size
+    print(f"| {bundle} | {size / MIB:.1f} | {zipped / MIB:.1f} | {len(files):,} |", flush=True)
+    return root
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.imports", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="of which the median is shown")
+    runs: int = parser.parse_args().runs
+    print(
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores\n\n"
+        "| bundle | unzipped, MiB | zip, MiB | files |\n|---|--:|--:|--:|"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        roots = {bundle: unpack(bundle, Path(folder)) for bundle in REQUIREMENTS}
+        handlers = [
+            Handler(name, bundle, root, bare_import(name, bundle, root))
+            for bundle, root in roots.items()
+            for name in handlers_of(bundle)
+        ]
+        for handler in handlers:
+            handler.measure()
+        for _ in range(runs):
+            for handler in handlers:
+                seconds, bare = handler.measure()
+                handler.seconds.append(seconds)
+                handler.bare_seconds.append(bare)
+    print(
+        "\n| bundle | handler | import, s | bare import of its SDKs, s | ratio |\n"
+        "|---|---|--:|--:|--:|"
+    )
+    for handler in handlers:
+        times = f"{median(handler.seconds):.2f} | {median(handler.bare_seconds):.2f}"
+        print(f"| {handler.bundle} | `{handler.name}` | {times} | {handler.ratio:.2f} |")
+    over = [f"{each.bundle}/{each.name}" for each in handlers if each.ratio > ALLOWED]
+    if over:
+        print(f"\nOver {ALLOWED}: {', '.join(over)}")
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

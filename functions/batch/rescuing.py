@@ -1,0 +1,53 @@
+"""Takes up a job whose execution ended before the job did: aborted, failed or timed out.
+
+All that matters stands in the ledger and in the work bucket, so a new execution goes through the
+same steps, and each of them finds what is done already. Who stopped an execution by hand wants the
+job stopped: it is cancelled then, its batches at the providers too, and what was finished is kept.
+"""
+
+from __future__ import annotations
+
+import re
+
+from functions.batch.errors import Conflict
+from functions.batch.model import FINAL_JOB_STATUSES
+from functions.batch.ports import Alerts, Ledger, Workflows
+
+MOST_RUNS = 3
+"""New executions that a job gets before a person has to look at it."""
+
+_RUN = re.compile(r"-run(\d+)$")
+
+
+def rescue(
+    job_id: str,
+    execution: str,
+    status: str,
+    *,
+    ledger: Ledger,
+    workflows: Workflows,
+    alerts: Alerts,
+) -> bool:
+    """`execution` and `status` are the ended execution's. False where nothing is to be done."""
+    try:
+        job = ledger.job(job_id)
+    except LookupError:
+        return False
+    if job.status in FINAL_JOB_STATUSES:
+        return False
+    number = _RUN.search(execution)
+    run = int(number.group(1)) + 1 if number else 1
+    if run > MOST_RUNS:
+        alerts.alert(
+            f"Batchdrop: job {job_id} does not come to its end",
+            f"{MOST_RUNS + 1} executions of it ended before it did; the last one's history says "
+            "why. What was collected is kept in the work bucket.",
+        )
+        return False
+    if status == "ABORTED":
+        try:
+            ledger.update_job(job_id, {"cancel_requested": True})
+        except Conflict:
+            return False
+    workflows.start_job(job_id, run)
+    return True
