@@ -41,6 +41,7 @@ from functions.batch.model import (
     Tag,
 )
 from functions.providers.anthropic.answers import about_account
+from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
 _UPLOAD_SECONDS = 600.0
@@ -154,7 +155,7 @@ class AnthropicProvider:
         with _translated():
             answer = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             batch = answer.parse()
-        return _state(batch, _number(answer.headers.get("retry-after")))
+        return _state(batch, retry_after(answer.headers.get("retry-after")))
 
     def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for batch_id in outputs:
@@ -187,14 +188,6 @@ def _rows(batch: MessageBatch) -> int:
     return sum(
         (counts.processing, counts.succeeded, counts.errored, counts.canceled, counts.expired)
     )
-
-
-def _number(text: str | None) -> float | None:
-    """`Retry-After` in seconds; its other form, a date, is not used by Anthropic."""
-    try:
-        return None if text is None else max(float(text), 0.0)
-    except ValueError:
-        return None
 
 
 def _state(batch: MessageBatch, asked: float | None) -> BatchState:
@@ -244,7 +237,7 @@ def _from_status(error: anthropic.APIStatusError, *, creating: bool) -> Provider
     kind = _kind(status, creating=creating)
     if about_account(code, told) or error.type == "billing_error":
         kind = AccountBlocked
-    asked = _number(error.response.headers.get("retry-after"))
+    asked = retry_after(error.response.headers.get("retry-after"))
     return kind(code, f"{told} (HTTP {status})", retry_after=asked)
 
 

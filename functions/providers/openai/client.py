@@ -37,6 +37,7 @@ from functions.batch.model import (
     Refusal,
     Tag,
 )
+from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
 _UPLOAD_SECONDS = 600.0
@@ -144,7 +145,7 @@ class OpenAIProvider:
         with _translated():
             answer = self._client.batches.with_raw_response.retrieve(batch_id)
             batch = answer.parse()
-        asked = _number(answer.headers.get("retry-after"))
+        asked = retry_after(answer.headers.get("retry-after"))
         return _state(batch, asked)
 
     def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
@@ -182,14 +183,6 @@ def _is_ours(file: FileObject, tag: Tag) -> bool:
 
 def _seconds(since: str) -> float:
     return datetime.fromisoformat(since).timestamp() - _CLOCK_SKEW_SECONDS
-
-
-def _number(text: str | None) -> float | None:
-    """`Retry-After` in seconds; its other form, a date, is not used by OpenAI."""
-    try:
-        return None if text is None else max(float(text), 0.0)
-    except ValueError:
-        return None
 
 
 def _state(batch: Batch, asked: float | None) -> BatchState:
@@ -250,7 +243,7 @@ def _from_status(error: openai.APIStatusError, *, creating: bool) -> ProviderErr
     status = error.status_code
     code = error.code or error.type or f"http_{status}"
     message = f"{error.message} (HTTP {status})"
-    asked = _number(error.response.headers.get("retry-after"))
+    asked = retry_after(error.response.headers.get("retry-after"))
     kind = _kind(status, code, error.message, creating=creating)
     return kind(code, message, retry_after=asked)
 

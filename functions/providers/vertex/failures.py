@@ -28,6 +28,7 @@ from functions.batch.errors import (
     Throttled,
     Unavailable,
 )
+from functions.providers.waiting import retry_after
 
 _CALL = re.compile(r"^[A-Z]+ https?://\S+: ")
 """What the library puts before Google's words."""
@@ -62,7 +63,7 @@ def _from_call(
 ) -> ProviderError:
     status = int(error.code or 500)
     response = cast("Any", error.response)
-    asked = _seconds(None if response is None else response.headers.get("retry-after"))
+    asked = retry_after(None if response is None else response.headers.get("retry-after"))
     message = _CALL.sub("", str(error.message), count=1)
     return _from_status(status, _word(response), message, service, creating=creating, asked=asked)
 
@@ -114,10 +115,3 @@ def _from_auth(error: GoogleAuthError) -> ProviderError:
     if isinstance(error, TransportError) or error.retryable:
         return Unavailable("no_token", f"Google gave no access token: {error}")
     return AccountBlocked("no_token", f"Google refuses the Vertex credentials: {error}")
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else max(float(text), 0.0)
-    except ValueError:
-        return None
