@@ -82,10 +82,10 @@ types: setup
 	$(PYTHON) -m pyright
 
 unit: setup
-	$(PYTHON) -m pytest -q $(wildcard tests/unit tests/infra)
+	$(PYTHON) -m pytest -q tests/unit tests/contract tests/infra
 
 e2e: setup
-	$(PYTHON) -m pytest -q $(wildcard tests/integration tests/e2e)
+	$(PYTHON) -m pytest -q tests/integration tests/crash tests/e2e
 
 # One after the other, whatever -j says: the steps share two cores, and the cheap ones come first.
 check: setup
