@@ -27,30 +27,37 @@ class Cleaner(msgspec.Struct, kw_only=True):
             return ShardStep(next="done")
         tries = 1 if step is None or step.next != "again" else step.lap + 1
         left = [file for file in self._files(shard) if not self._deleted(file)]
-        if left and tries < TRIES:
+        told = [f"{file.kind} {file.id}: {file.error}" for file in left]
+        try:
+            strays = self._strays(shard, {file.id for file in left})
+        except ProviderError as error:
+            told.append(f"uploads whose answer was lost cannot be looked for: {error.message}")
+        else:
+            told += [
+                f"{file.kind} {file.id}: {file.error}" for file in strays if not self._deleted(file)
+            ]
+        if told and tries < TRIES:
             wait = waits.trouble_wait(tries - 1)
             return ShardStep(next="again", wait_seconds=wait, lap=tries)
-        if left:
+        if told:
             self.alerts.alert(
-                f"Batchdrop: {len(left)} files left at {shard.provider}",
-                f"Job {job_id}, shard {shard_id}: "
-                + "; ".join(f"{file.kind} {file.id}: {file.error}" for file in left[:20]),
+                f"Batchdrop: {len(told)} files left at {shard.provider}",
+                f"Job {job_id}, shard {shard_id}: " + "; ".join(told[:20]),
             )
         shard.status = "cleaned"
         self.ledger.save_shard(shard)
         return ShardStep(next="done")
 
     def _files(self, shard: Shard) -> list[ProviderFile]:
-        files = [
+        return [
             file
             for file in self.ledger.files(shard.job_id, shard.shard_id)
             if file.deleted_at is None
         ]
-        return files + self._strays(shard, {file.id for file in files})
 
     def _strays(self, shard: Shard, known: set[str]) -> list[ProviderFile]:
         """What attempts left whose answer was lost, or a batch that vanished. One attempt that
-        went well left nothing that is not known."""
+        went well left nothing that is not known. Raises `ProviderError`."""
         vanished = shard.refusal is not None and shard.refusal.code == BATCH_GONE
         if not (vanished or shard.attempt > 1) or shard.intent_at is None:
             return []
@@ -60,10 +67,7 @@ class Cleaner(msgspec.Struct, kw_only=True):
             shard_id=shard.shard_id,
             attempt=shard.attempt,
         )
-        try:
-            found = self.provider().find_staged(tag, shard.intent_at)
-        except ProviderError:
-            return []
+        found = self.provider().find_staged(tag, shard.intent_at)
         strays = [
             ProviderFile(
                 job_id=shard.job_id,

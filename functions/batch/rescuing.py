@@ -8,9 +8,9 @@ job stopped: it is cancelled then, its batches at the providers too, and what wa
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from functions.batch.errors import Conflict
-from functions.batch.model import FINAL_JOB_STATUSES
 from functions.batch.ports import Alerts, Ledger, Workflows
 
 MOST_RUNS = 3
@@ -28,12 +28,14 @@ def rescue(
     workflows: Workflows,
     alerts: Alerts,
 ) -> bool:
-    """`execution` and `status` are the ended execution's. False where nothing is to be done."""
+    """`execution` and `status` are the ended execution's. False where nothing is to be done.
+
+    A job that has ended is taken up too: its execution may have died before it told so. The new
+    one writes the summary and the event again, and deletes the work files.
+    """
     try:
-        job = ledger.job(job_id)
+        ledger.job(job_id)
     except LookupError:
-        return False
-    if job.status in FINAL_JOB_STATUSES:
         return False
     number = _RUN.search(execution)
     run = int(number.group(1)) + 1 if number else 1
@@ -45,9 +47,7 @@ def rescue(
         )
         return False
     if status == "ABORTED":
-        try:
+        with suppress(Conflict):  # raised for a job that has ended
             ledger.update_job(job_id, {"cancel_requested": True})
-        except Conflict:
-            return False
     workflows.start_job(job_id, run)
     return True

@@ -111,9 +111,9 @@ class Submitter(msgspec.Struct, kw_only=True):
             found = self._look(shard, provider)
             if found is not None:
                 return found
-            if stopped:
-                self._refuse(shard, CANCELLED)
-                return "refused"
+        if stopped:
+            self._refuse(shard, CANCELLED)
+            return "refused"
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "requests.jsonl"
             shard = self._intend(shard)

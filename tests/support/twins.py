@@ -106,6 +106,15 @@ class MemoryInputs:
             yield data[at : at + self.piece]
 
 
+def _copied(record: Any) -> Any:
+    """As from a store: through its bytes."""
+    return _decoders[type(record)].decode(_encoder.encode(record))
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in (Job, Shard, ProviderFile)}
+
+
 class MemoryLedger:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -116,13 +125,13 @@ class MemoryLedger:
     def create_job(self, job: Job) -> bool:
         if job.job_id in self.jobs:
             return False
-        self.jobs[job.job_id] = copy.deepcopy(job)
+        self.jobs[job.job_id] = _copied(job)
         return True
 
     def job(self, job_id: str) -> Job:
         if job_id not in self.jobs:
             raise LookupError(job_id)
-        return copy.deepcopy(self.jobs[job_id])
+        return _copied(self.jobs[job_id])
 
     def update_job(self, job_id: str, changes: dict[str, object]) -> None:
         job = self.jobs.get(job_id)
@@ -140,36 +149,36 @@ class MemoryLedger:
         return True
 
     def create_shard(self, shard: Shard) -> None:
-        self.shard_records.setdefault((shard.job_id, shard.shard_id), copy.deepcopy(shard))
+        self.shard_records.setdefault((shard.job_id, shard.shard_id), _copied(shard))
 
     def shard(self, job_id: str, shard_id: str) -> Shard:
         if (job_id, shard_id) not in self.shard_records:
             raise LookupError(shard_id)
-        return copy.deepcopy(self.shard_records[job_id, shard_id])
+        return _copied(self.shard_records[job_id, shard_id])
 
     def shards(self, job_id: str, round_number: int | None = None) -> Iterator[Shard]:
         for (owner, _), shard in sorted(self.shard_records.items()):
             if owner == job_id and round_number in (None, shard.round):
-                yield copy.deepcopy(shard)
+                yield _copied(shard)
 
     def save_shard(self, shard: Shard) -> Shard:
         place = (shard.job_id, shard.shard_id)
         if place not in self.shard_records or self.shard_records[place].rev != shard.rev:
             raise Conflict(shard.shard_id)
-        saved = msgspec.structs.replace(copy.deepcopy(shard), rev=shard.rev + 1)
+        saved = msgspec.structs.replace(_copied(shard), rev=shard.rev + 1)
         self.shard_records[place] = saved
-        return copy.deepcopy(saved)
+        return _copied(saved)
 
     def add_file(self, file: ProviderFile) -> None:
-        self.file_records.setdefault(_place(file), copy.deepcopy(file))
+        self.file_records.setdefault(_place(file), _copied(file))
 
     def save_file(self, file: ProviderFile) -> None:
-        self.file_records[_place(file)] = copy.deepcopy(file)
+        self.file_records[_place(file)] = _copied(file)
 
     def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]:
         for (owner, shard, _, _), file in sorted(self.file_records.items()):
             if owner == job_id and shard_id in (None, shard):
-                yield copy.deepcopy(file)
+                yield _copied(file)
 
     def index_rows(
         self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int

@@ -178,3 +178,19 @@ def test_what_cannot_be_deleted_is_told_and_does_not_hold_the_job(
     files = world.summary(job_id)["provider_files"]
     assert (files["created"], files["deleted"], files["left"]) == (2, 0, 2)
     assert files["left_items"][0]["error"] == "it is locked"
+
+
+def test_lost_uploads_that_cannot_be_looked_for_are_looked_for_again(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    shard = world.ledger.shard(job_id, SHARD)
+    shard.attempt = 2
+    world.ledger.save_shard(shard)
+    stray = ProviderObject(kind="input_file", id="stray")
+    provider.script["find_staged"] = [Unavailable("x", "timed out"), [stray]]
+    cleaner = world.cleaner("openai")
+    step = cleaner.clean_up(job_id, SHARD, None)
+    assert step.next == "again"
+    assert cleaner.clean_up(job_id, SHARD, step).next == "done"
+    assert provider.deleted == ["file-1", "out", "stray"]

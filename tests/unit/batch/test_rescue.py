@@ -34,7 +34,16 @@ def test_an_aborted_job_is_cancelled_and_comes_to_its_end(
     assert summary["status"] == "cancelled"
     assert {row["error"]["code"] for row in world.result_lines(job_id)} == {"cancelled"}
     assert provider.calls == []
-    assert not ended(world, job_id, "ABORTED")
+
+
+def test_a_job_that_ended_without_telling_so_is_told(world: World) -> None:
+    job_id = world.drop("a.jsonl", ROWS)
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    world.run(job_id)
+    world.results.delete([f"{job_id}/summary.json"])
+    assert ended(world, job_id, "FAILED")
+    assert world.run(job_id)["status"] == "cancelled"
+    assert not ended(world, job_id, "ABORTED", f"{job_id}-run{MOST_RUNS}")
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])

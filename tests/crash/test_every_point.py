@@ -1,0 +1,125 @@
+"""A job is killed at each call of a port, over the in-memory twins, and always comes to its end:
+every row one line, nothing paid twice, nothing left at a provider."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from functions.batch.cleaning import Cleaner
+from functions.batch.model import Shard
+from functions.batch.ports import Provider
+from functions.batch.submission import Submitter
+from tests.crash.twin_job import NAMES, Run
+from tests.support.crashing import Mode, points
+from tests.support.twin_provider import TwinProvider
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(autouse=True)
+def _disk_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    if MEMORY.is_dir():
+        monkeypatch.setattr(tempfile, "tempdir", str(MEMORY))
+
+
+@pytest.mark.parametrize("mode", ["once", "stubborn", "broken", "stopped"])
+def test_a_job_survives_its_death_at_any_call(
+    mode: Mode, record_property: Callable[[str, object], None]
+) -> None:
+    whole = Run()
+    assert whole.problems() == []
+    survived, set_aside = 0, 0
+    for point in points(whole.calls, mode):
+        run = Run(point)
+        assert run.world.wire.crashes, f"never reached: {point}"
+        assert run.problems() == [], str(point)
+        survived += 1
+        set_aside += run.world.set_aside
+    print(f"\n{survived} crash points survived ({mode}; {set_aside} times a shard was set aside)")
+    record_property(f"crash_points_{mode}", survived)
+    assert survived > 150
+    assert bool(set_aside) == (mode == "stubborn")
+
+
+@pytest.mark.parametrize("cancel_at", [2, 5])
+def test_a_cancelled_job_survives_it_too(
+    cancel_at: int, record_property: Callable[[str, object], None]
+) -> None:
+    whole = Run(cancel_at=cancel_at)
+    assert whole.problems() == []
+    survived = 0
+    for point in points(whole.calls, "broken"):
+        assert Run(point, cancel_at=cancel_at).problems() == [], str(point)
+        survived += 1
+    print(f"\n{survived} crash points survived (broken, and cancelled at wait {cancel_at})")
+    record_property(f"crash_points_cancelled_at_{cancel_at}", survived)
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_create_that_lands_late_is_found_and_not_repeated(name: str, late: int) -> None:
+    def lose(twins: dict[str, TwinProvider]) -> None:
+        twins[name].late = late
+        twins[name].lost = 2
+
+    run = Run(prepare=lose)
+    assert run.problems() == []
+    assert run.begun == Run().begun
+
+
+class WithoutIntent(Submitter):
+    """Says nothing to the ledger before the batch is there."""
+
+    def _intend(self, shard: Shard) -> Shard:
+        shard.attempt += 1
+        return shard
+
+    def _stage(self, shard: Shard, provider: Provider, path: Path) -> Shard:
+        if provider.uses_staged_files:
+            shard.staged = [file.id for file in provider.stage(path, self._tag(shard))]
+        return shard
+
+
+class WithoutLookUp(Submitter):
+    """Takes a create whose outcome is unknown for one that failed."""
+
+    def _look(self, shard: Shard, provider: Provider) -> None:
+        return None
+
+
+class WithoutAdoption(Submitter):
+    """Does not ask for files whose upload was not recorded."""
+
+    def _adopt(self, shard: Shard, provider: Provider) -> None:
+        return None
+
+
+def _problems(submitter: type[Submitter]) -> Iterator[str]:
+    for point in points(Run().calls):
+        if point.call.step == "submit" and point.when == "after":
+            yield from Run(point, submitter=submitter).problems()
+
+
+@pytest.mark.parametrize(
+    ("submitter", "problem"),
+    [
+        (WithoutIntent, "billed twice"),
+        (WithoutIntent, "files left"),
+        (WithoutLookUp, "billed twice"),
+    ],
+)
+def test_without_its_precautions_a_job_does_not_survive(
+    submitter: type[Submitter], problem: str
+) -> None:
+    assert any(problem in each for each in _problems(submitter))
+
+
+def test_lost_uploads_stay_if_nobody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when the shard goes on nor, a second time, when it is cleaned."""
+    monkeypatch.setattr(Cleaner, "_strays", lambda *_: [])
+    assert not list(_problems(Submitter))
+    assert any("files left" in each for each in _problems(WithoutAdoption))

@@ -1,0 +1,156 @@
+"""The job that is killed: three providers, two ranges, rows that fail once, always, or are no rows
+at all, one batch that expires, one create whose answer is lost; and what must be true after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from functions.batch.sharding import Caps
+from functions.batch.submission import Submitter
+from tests.support.crashing import Call, CrashWorld, Point, Tripwire
+from tests.support.lines import jsonl
+from tests.support.twin_provider import TwinDialect, TwinProvider
+
+NAMES = ("openai", "anthropic", "vertex")
+LATE = 2
+
+
+def twins() -> dict[str, TwinProvider]:
+    made = {
+        "openai": TwinProvider("openai"),
+        "anthropic": TwinProvider("anthropic", files=False, batch_kind="batch", named=False),
+        "vertex": TwinProvider("vertex", batch_kind="batch_job"),
+    }
+    for twin in made.values():
+        twin.late = LATE
+        twin.failing = {f"{twin.name} once": 1}
+    made["anthropic"].expiring = 1
+    made["vertex"].lost = 1
+    return made
+
+
+def row(provider: str, text: str, custom_id: str | None) -> dict[str, Any]:
+    return {"twin": provider, "model": f"{provider}-1", "text": text, "custom_id": custom_id}
+
+
+def rows() -> list[Any]:
+    made: list[Any] = []
+    for name in NAMES:
+        made += [row(name, f"{name} {n}", f"id {n}") for n in range(2)]
+        made += [row(name, f"{name} once", None)]
+    return [*made, row("openai", "bad", "bad"), b'{"neither": "nor"}\n']
+
+
+def expected() -> list[tuple[str | None, str, str | None]]:
+    """Of each row the `custom_id`, the status and the text."""
+    return [
+        (None, "invalid", None)
+        if isinstance(each, bytes)
+        else (each["custom_id"], "failed", None)
+        if each["text"] == "bad"
+        else (each["custom_id"], "succeeded", f"echo {each['text']}")
+        for each in rows()
+    ]
+
+
+class Run:
+    """One job from its upload to its end, killed at `point`."""
+
+    def __init__(
+        self,
+        point: Point | None = None,
+        *,
+        submitter: type[Submitter] = Submitter,
+        cancel_at: int | None = None,
+        prepare: Callable[[dict[str, TwinProvider]], None] = lambda _: None,
+    ) -> None:
+        self.twins = twins()
+        prepare(self.twins)
+        self.waits = 0
+        self.begun_at_end: int | None = None
+        self._stopped = point is not None and point.mode == "stopped"
+        self._cancelled = self._stopped or cancel_at is not None
+        self._cancel_at = cancel_at
+        self.world = CrashWorld(
+            dialects=tuple(TwinDialect(name) for name in NAMES),
+            providers={name: lambda name=name: self.twins[name] for name in NAMES},
+            on_wait=self._tick,
+            caps=Caps(rows=4),
+            split_bytes=450,
+            wire=Tripwire(point),
+            submitter_type=submitter,
+            on_end=self._ended,
+        )
+        self.job_id = ""
+        self.job_id = self.world.through("folder/mixed.jsonl", jsonl(rows()))
+        for twin in self.twins.values():
+            twin.settle()
+
+    @property
+    def calls(self) -> list[Call]:
+        return self.world.wire.calls
+
+    @property
+    def begun(self) -> int:
+        return sum(twin.begun for twin in self.twins.values())
+
+    def _ended(self, job_id: str) -> None:
+        self.begun_at_end = self.begun
+
+    def _tick(self, seconds: float) -> None:
+        self.waits += 1
+        for twin in self.twins.values():
+            twin.tick()
+        if self.waits == self._cancel_at:
+            for job_id in self.world.ledger.jobs:
+                self.world.ledger.update_job(job_id, {"cancel_requested": True})
+
+    def problems(self) -> list[str]:
+        """What is wrong, or nothing."""
+        lines = self.world.results.find(f"{self.job_id}/results.jsonl")
+        if lines is None or self.world.results.find(f"{self.job_id}/summary.json") is None:
+            return ["there are no results, or no summary"]
+        return [*self._rows(), *self._money(), *self._files(), *self._rest()]
+
+    def _rows(self) -> list[str]:
+        results = self.world.result_lines(self.job_id)
+        found = [(line["custom_id"], line["status"], line["text"]) for line in results]
+        numbers = [line["row"] for line in results]
+        wrong = [] if numbers == list(range(len(rows()))) else [f"rows are {numbers}"]
+        wanted = expected()
+        if self._cancelled:  # then a row may fail that would not have
+            given_up = {n for n, each in enumerate(found) if each[1:] == ("failed", None)}
+            wanted = [
+                (each[0], "failed", None) if n in given_up and each[1] == "succeeded" else each
+                for n, each in enumerate(wanted)
+            ]
+        return wrong + ([] if found == wanted else [f"lines are {found}"])
+
+    def _money(self) -> list[str]:
+        billed = sum((twin.billed for twin in self.twins.values()), Counter[str]())
+        twice = sorted(text for text, times in billed.items() if times > 1)
+        counted = self.world.summary(self.job_id)["rows"]["succeeded"]
+        lost = billed.total() - counted
+        return [f"billed twice: {twice}"] * bool(twice) + [f"{lost} paid rows lost"] * bool(lost)
+
+    def _files(self) -> list[str]:
+        told = self.world.summary(self.job_id)["provider_files"]
+        left = [name for twin in self.twins.values() for name in twin.left()]
+        made = sum(twin.created for twin in self.twins.values())
+        wrong = [f"files left: {left}"] * bool(left)
+        if (told["created"], told["deleted"], told["left"]) != (made, made, 0):
+            wrong.append(f"{made} files were created, the summary tells {told}")
+        return wrong
+
+    def _rest(self) -> list[str]:
+        job = self.world.ledger.job(self.job_id)
+        events = [name for name, _ in self.world.events.published]
+        finals = {"partial", "cancelled"} if self._cancelled else {"partial"}
+        wrong = [f"raised: {error!r}" for error in self.world.raised]
+        wrong += [f"the job is {job.status}"] * (job.status not in finals)
+        if self._stopped and self.begun_at_end not in (None, self.begun):
+            wrong.append("a batch was begun after the job was stopped")
+        wrong += [f"events: {events}"] * (set(events) != {"Job Accepted", "Job Completed"})
+        return wrong + ["work files left"] * bool(list(self.world.work.keys("")))

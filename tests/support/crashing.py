@@ -1,0 +1,337 @@
+"""Kills a job's steps at a chosen call of a port, and drives the job on as Step Functions would.
+
+Every port of a `World` is wrapped, whatever its methods: each call from inside a step is a place
+to die at, before it took effect or after. What a port hands out (a stream, a writer) is wrapped
+too, so the number of such points grows with the code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+
+import msgspec
+
+from functions.batch.model import ShardStep
+from functions.batch.rescuing import rescue
+from functions.batch.submission import Submitter
+from functions.batch.sweeping import sweep
+from tests.support.driver import MOST_LAPS, World
+
+When = Literal["before", "after"]
+Mode = Literal["once", "stubborn", "broken", "stopped"]
+Result = TypeVar("Result")
+
+RETRIES = 6
+"""How often Step Functions runs a state again (`infra/steps.py`)."""
+
+SHARD_STEPS = ("submit", "poll", "collect", "clean up")
+MOST_ROUNDS = 40
+MOST_EXECUTIONS = 4
+_PURE = frozenset({"uri"})
+_READS = frozenset(
+    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "job", "keys"}
+) | {"pin", "poll", "recipe", "shard", "shards"}
+"""Methods of ports that change nothing. One that is missing here costs time, not truth."""
+
+
+class Crash(BaseException):
+    """The function is dead: nothing in it may catch this."""
+
+
+class Exhausted(Exception):
+    """A step that failed as often as it is tried."""
+
+
+class Call(NamedTuple):
+    step: str
+    port: str
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.port}.{self.method}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `nth` time that `call` is made, from 1.
+
+    `once`: the step is run again. `stubborn`: it dies there whenever it is tried again: a shard's
+    workflow is set aside, a step of the job gets through with its last try. `broken`: the whole
+    execution ends there, and the rescue starts another. `stopped`: it was aborted by hand, so that
+    the job is cancelled.
+    """
+
+    call: Call
+    nth: int
+    when: When
+    mode: Mode = "once"
+
+    def __str__(self) -> str:
+        return f"{self.mode}, {self.when} {self.call} #{self.nth}"
+
+
+def points(calls: list[Call], mode: Mode = "once") -> Iterator[Point]:
+    """Every call of a run, each before and after it took effect.
+
+    But for `once`, dying before a call is dying after the one before it. Where the execution ends,
+    a call that changed nothing leaves what the one before it left; and what is stubborn about a
+    step of the job itself is that it is tried again.
+    """
+    seen: Counter[Call] = Counter()
+    for call in calls:
+        seen[call] += 1
+        if mode == "once":
+            yield Point(call, seen[call], "before", mode)
+        elif call.step not in SHARD_STEPS if mode == "stubborn" else call.method in _READS:
+            continue
+        yield Point(call, seen[call], "after", mode)
+
+
+class Tripwire:
+    """Counts the calls of all ports, and kills at one of them."""
+
+    def __init__(self, point: Point | None = None) -> None:
+        self.point = point
+        self.calls: list[Call] = []
+        self.crashes = 0
+        self._seen = 0
+        self._step: str | None = None
+        self._most = 1
+        self._again = False
+
+    @property
+    def mode(self) -> Mode | None:
+        return None if self.point is None else self.point.mode
+
+    @contextmanager
+    def step(self, name: str, *, most: int) -> Generator[None]:
+        """One try of a step; calls outside of one are not counted. `most`: of its crashes."""
+        self._step = name
+        self._most = most if self.mode == "stubborn" else 1
+        self._again = bool(self.crashes)
+        try:
+            yield
+        finally:
+            self._step = None
+
+    def spare(self) -> None:
+        """The step that died is over: no other one dies."""
+        if self.crashes:
+            self._most = self.crashes
+            self.point = None
+
+    def due(self, port: str, method: str) -> When | None:
+        """Notes a call; whether, and when, it is the last one."""
+        if self._step is None:
+            return None
+        call = Call(self._step, port, method)
+        self.calls.append(call)
+        if self.point is None or call != self.point.call or self.crashes >= self._most:
+            return None
+        self._seen += 1
+        if self._seen != self.point.nth and not self._again:
+            return None
+        self._again = False
+        return self.point.when
+
+    def die(self) -> NoReturn:
+        self.crashes += 1
+        raise Crash
+
+    def call(
+        self, port: str, method: str, made: Callable[..., Any], *args: Any, **more: Any
+    ) -> Any:
+        when = self.due(port, method)
+        if when == "before":
+            self.die()
+        try:
+            result = made(*args, **more)
+        except Exception:
+            if when == "after":
+                self.die()
+            raise
+        if isinstance(result, Iterator):
+            return self._cut(result) if when == "after" else result
+        if hasattr(result, "__enter__"):
+            return self._writer(port, result, when)
+        if when == "after":
+            self.die()
+        return result
+
+    def _cut(self, items: Iterator[Any]) -> Iterator[Any]:
+        """A stream in which the function dies, once it has begun to flow."""
+        next(items, None)
+        yield self.die()
+
+    @contextmanager
+    def _writer(self, port: str, opened: Any, when: When | None) -> Generator[Any]:
+        with opened as out:
+            if when == "after":
+                self.die()
+            yield Watched(out, f"{port} writer", self)
+            at_the_end = self.due(f"{port} writer", "commit")
+            if at_the_end == "before":
+                self.die()
+        if at_the_end == "after":
+            self.die()
+
+
+class Watched:
+    """Any port, each of its calls told to the tripwire."""
+
+    def __init__(self, inner: Any, port: str, wire: Tripwire) -> None:
+        self._inner = inner
+        self._port = port
+        self._wire = wire
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if not callable(value) or name in _PURE:
+            return value
+        return partial(self._wire.call, self._port, name, value)
+
+
+@dataclass
+class CrashWorld(World):
+    """A deployment whose functions die at `wire.point`. Every try of a step gets new use cases,
+    and its input from the workflow, which nothing can kill."""
+
+    wire: Tripwire = field(default_factory=Tripwire)
+    submitter_type: type[Submitter] = Submitter
+    raised: list[Exception] = field(default_factory=list)
+    set_aside: int = 0
+    executions: set[str] = field(default_factory=set)
+    on_end: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "ledger", "work", "results", "events", "alerts", "workflows"):
+            setattr(self, name, Watched(getattr(self, name), name, self.wire))
+        for name, make in self.providers.items():
+            self.providers[name] = self._watched(make, f"provider {name}")
+
+    def _watched(self, make: Callable[[], Any], port: str) -> Callable[[], Any]:
+        return lambda: Watched(make(), port, self.wire)
+
+    def submitter(self, provider: str) -> Submitter:
+        made = super().submitter(provider)
+        return self.submitter_type(**{name: getattr(made, name) for name in made.__struct_fields__})
+
+    def through(self, key: str, data: bytes) -> str:
+        """A job from the event of its upload to its last step; its id."""
+        job_id = self._step("intake", lambda: self.drop(key, data))
+        execution, run = job_id, 0
+        while True:
+            try:
+                self._execution(job_id)
+            except Crash:
+                stopped = self.wire.mode == "stopped"
+                self.wire.spare()
+                self.on_end(job_id)
+                assert run < MOST_EXECUTIONS
+                if not self._rescued(job_id, execution, "ABORTED" if stopped else "FAILED"):
+                    return job_id
+                run += 1
+                execution = f"{job_id}-run{run}"
+            else:
+                return job_id
+
+    def _rescued(self, job_id: str, execution: str, status: str) -> bool:
+        return rescue(
+            job_id,
+            execution,
+            status,
+            ledger=self.ledger,
+            workflows=self.workflows,
+            alerts=self.alerts,
+        )
+
+    def _execution(self, job_id: str) -> None:
+        made = self._step("plan", lambda: self.plan(job_id))
+        if made.next == "shard":
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self._step("shard", partial(self.shard, job_id, piece))
+            self._rounds(job_id)
+            self._step("assemble", lambda: self.assembler().assemble(job_id))
+        self._step("report", lambda: self.reporter().report(job_id, None))
+        self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
+
+    def _rounds(self, job_id: str) -> None:
+        for number in range(1, MOST_ROUNDS):
+            opened = self._step("reconcile", partial(self.open_round, job_id, number))
+            if opened.run == "none":
+                return
+            for run in self.runs_of(opened):
+                if run.name in self.executions:
+                    continue  # an execution's name can be used once: what runs on has another
+                self.executions.add(run.name)
+                try:
+                    self.run_shard(job_id, run.provider, run.shard_id)
+                except Exhausted:
+                    self.set_aside += 1
+        raise AssertionError("the job does not come to its end")
+
+    def run_shard(self, job_id: str, provider: str, shard_id: str) -> None:
+        """The shard workflow. Raises `Exhausted`."""
+        which = (job_id, shard_id)
+        step = self._laps(
+            "submit",
+            lambda given: self.submitter(provider).submit(*which, given),
+            None,
+            "wait_to_submit",
+        )
+        if step.next == "wait":
+            self.on_wait(step.wait_seconds)
+            step = self._laps(
+                "poll", lambda given: self.poller(provider).poll(*which, given), step, "wait"
+            )
+        self._step("collect", lambda: self.collector(provider).collect(*which))
+        self._laps(
+            "clean up", lambda given: self.cleaner(provider).clean_up(*which, given), step, "again"
+        )
+
+    def _laps(
+        self,
+        name: str,
+        make: Callable[[ShardStep | None], ShardStep],
+        step: ShardStep | None,
+        again: str,
+    ) -> ShardStep:
+        """A state that is visited as long as it says `again`."""
+        for _ in range(MOST_LAPS):
+            step = self._lap(name, make, step)
+            if step.next != again:
+                return step
+            self.on_wait(step.wait_seconds)
+        raise AssertionError(f"{name} does not come to its end")
+
+    def _lap(
+        self, name: str, make: Callable[[ShardStep | None], ShardStep], step: ShardStep | None
+    ) -> ShardStep:
+        """A step that gets its own last answer back, through the workflow's JSON."""
+        stored = msgspec.json.encode(step)
+        return self._step(name, lambda: make(msgspec.json.decode(stored, type=ShardStep | None)))
+
+    def _step(self, name: str, run: Callable[[], Result]) -> Result:
+        """Runs a state as often as its retries allow. That its answer never reaches the workflow
+        is a way to die too."""
+        most = 1 + RETRIES if name in SHARD_STEPS else RETRIES
+        for _ in range(1 + RETRIES):
+            try:
+                with self.wire.step(name, most=most):
+                    result = run()
+                    self.wire.call("workflow", "answer", lambda: None)
+            except Crash:
+                if self.wire.mode in ("broken", "stopped") and name != "intake":
+                    raise
+            except Exception as error:
+                self.raised.append(error)
+            else:
+                self.wire.spare()
+                return result
+        self.wire.spare()
+        raise Exhausted(name)
