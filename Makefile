@@ -18,13 +18,14 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requirements*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo check lint types unit e2e test clean
+.PHONY: help setup tools demo check lint types unit e2e test bench clean
 
 help:
 	@echo "make setup   install everything into .venv/ and node_modules/"
 	@echo "make demo    deploy to the embedded cloud, drop the examples, show the results"
 	@echo "make check   lint, types, unit and infrastructure tests"
 	@echo "make test    what CI runs: make check, and the end-to-end tests"
+	@echo "make bench   sizes and import times of all functions"
 	@echo "make clean   remove what the above made"
 
 setup: .venv/.stamp node_modules/.stamp
@@ -96,6 +97,9 @@ check: setup
 test: setup
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory e2e
+
+bench: setup
+	@$(PYTHON) -m bench.imports
 
 clean:
 	rm -rf .venv node_modules .state cdk.out build .pytest_cache .ruff_cache .hypothesis *.egg-info
