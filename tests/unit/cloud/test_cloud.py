@@ -14,9 +14,11 @@ import pytest
 
 from local.cloud import ACCOUNT, PROJECT, CloudError, EmbeddedCloud, neutral_env
 
+# A shell that starts the tests in the background has SIGINT ignored, also by what they start.
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from local.cloud import EmbeddedCloud
 cloud = EmbeddedCloud(state=Path(sys.argv[1]))
 {before}
