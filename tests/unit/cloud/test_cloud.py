@@ -128,7 +128,7 @@ def test_tls_enforces_rights(tmp_path: Path) -> None:
         command = [sys.executable, "-c", listing]
         told = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert told.stdout == "[]\n"
-        stranger = env | {"AWS_ACCESS_KEY_ID": "AKIAXXXXXXXXXXXXXXXX"}
+        stranger = env | {"AWS_ACCESS_KEY_ID": "AKIANOBODY"}
         told = subprocess.run(command, env=stranger, capture_output=True, text=True, check=False)
         assert "InvalidAccessKeyId" in told.stderr
     assert_gone(tmp_path, within=0.5)

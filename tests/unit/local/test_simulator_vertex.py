@@ -44,11 +44,11 @@ class Cloud:
             "model": model,
             "input_config": {
                 "instances_format": "jsonl",
-                "gcs_source": {"uris": ["gs://work/in/rows.jsonl"]},
+                "gcs_source": {"uris": ["gs://pile/in/rows.jsonl"]},
             },
             "output_config": {
                 "predictions_format": "jsonl",
-                "gcs_destination": {"output_uri_prefix": "gs://work/out"},
+                "gcs_destination": {"output_uri_prefix": "gs://pile/out"},
             },
             "labels": {"attempt": "1"},
             **more,
@@ -67,7 +67,7 @@ class Cloud:
         return self.ended(self.submit(rows, **more))
 
     def read(self, job: BatchPredictionJob) -> list[dict[str, Any]]:
-        prefix = job.output_info.gcs_output_directory.removeprefix("gs://work/")
+        prefix = job.output_info.gcs_output_directory.removeprefix("gs://pile/")
         found: list[dict[str, Any]] = []
         for blob in self.bucket.list_blobs(prefix=f"{prefix}/"):
             lines = blob.download_as_bytes().split(b"\n")
@@ -88,7 +88,7 @@ def cloud(simulator: Simulator, request: pytest.FixtureRequest) -> Iterator[Clou
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": endpoint},
     ) as jobs:
-        yield Cloud(jobs, client.bucket("work"))
+        yield Cloud(jobs, client.bucket("pile"))
     client.close()
 
 
@@ -105,7 +105,7 @@ def test_every_row_is_answered_in_several_files(cloud: Cloud, simulator: Simulat
     job = cloud.run(rows)
     assert job.state == JobState.JOB_STATE_SUCCEEDED
     assert job.completion_stats.successful_count == 30
-    prefix = "gs://work/out/prediction-model-"
+    prefix = "gs://pile/out/prediction-model-"
     assert job.output_info.gcs_output_directory.startswith(prefix)
     assert len(list(cloud.bucket.list_blobs(prefix="out/"))) == 3
     found = cloud.read(job)
