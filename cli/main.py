@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import jobs, keys, results, uploads, watch
+from cli import jobs, keys, results, resume, uploads, watch
 from cli.errors import explain
 from cli.terminal import err, silence_stdout
 
@@ -54,6 +54,7 @@ app.command()(jobs.jobs)
 app.command()(watch.watch)
 app.command()(results.results)
 app.command()(jobs.cancel)
+app.command()(resume.resume)
 
 
 def _print_version(wanted: bool) -> None:

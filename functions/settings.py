@@ -70,7 +70,7 @@ def provider_name(env: Mapping[str, str] = os.environ) -> str | None:
 
 class ProviderSettings(Environment, frozen=True, kw_only=True):
     """`base_url` is empty for the real service, and so is `storage_base_url`, where Vertex keeps
-    its files; waits are in seconds."""
+    its files; waits are in seconds; `enqueued_tokens` is a JSON object, by `provider/model`."""
 
     stack: str
     provider: str
@@ -83,6 +83,7 @@ class ProviderSettings(Environment, frozen=True, kw_only=True):
     max_poll_seconds: int
     max_rounds: int
     alert_topic: str
+    enqueued_tokens: str = "{}"
 
 
 class AssembleSettings(Environment, frozen=True, kw_only=True):

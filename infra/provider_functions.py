@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from aws_cdk import Duration
 from constructs import Construct
 
@@ -45,6 +47,13 @@ class ProviderFunctions(Construct):
             max_poll_seconds=config.max_poll_seconds,
             max_rounds=config.max_rounds,
             alert_topic=alerts.topic.topic_arn,
+            enqueued_tokens=json.dumps(
+                {
+                    model: tokens
+                    for model, tokens in config.enqueued_tokens.items()
+                    if model.startswith(f"{provider.name}/")
+                }
+            ),
         )
         self.submit = Function(
             self,

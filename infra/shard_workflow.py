@@ -25,7 +25,7 @@ class ShardWorkflow(Construct):
         self._set_aside = discard(self, "Set aside")
         self.state_machine = state_machine(
             self,
-            self._wait("Not before", "$.delay_seconds").next(self._submission()),
+            self._submission(),
             comment=f"A shard of a Batchdrop job, as one batch of {self.provider.label}",
         )
         acknowledge_versions(self, *functions.all)
@@ -63,5 +63,5 @@ class ShardWorkflow(Construct):
         state = invoke(self, name, function, result_path=result_path)
         return state.add_catch(self._set_aside, errors=ALL, result_path=sfn.JsonPath.DISCARD)
 
-    def _wait(self, name: str, seconds: str = f"{STEP}.wait_seconds") -> sfn.Wait:
-        return sfn.Wait(self, name, time=sfn.WaitTime.seconds_path(seconds))
+    def _wait(self, name: str) -> sfn.Wait:
+        return sfn.Wait(self, name, time=sfn.WaitTime.seconds_path(f"{STEP}.wait_seconds"))

@@ -169,6 +169,8 @@ class BatchdropStack(Stack):
             for step in functions.all:
                 self.secrets.grant_read(step.function, provider=functions.provider.name)
                 self.ledger.grant(step.function, "GetItem", "PutItem", "UpdateItem", "Query")
+                if step is not functions.clean_up:  # the others hold leases, and give them back
+                    self.ledger.grant(step.function, "DeleteItem")
                 self.alerts.grant_publish(step.function)
             work.grant_read(functions.submit.function)
             work.grant_read(functions.collect.function)

@@ -1,23 +1,23 @@
 """The ledger in DynamoDB: one table, conditional writes.
 
 `pk`/`sk`: `JOB#<job_id>` with `JOB`, `SHARD#<shard_id>` and `FILE#<shard_id>#<kind>#<id>` below;
-`ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before.
+`ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before;
+`PROVIDER#<provider>` with `PROVIDER`, and `MISSING#<job_id>#<shard_id>` for batches not found.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import msgspec
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from functions.aws.items import from_item, item_key, to_item, to_plain, to_value
 from functions.aws.objects import code_of
 from functions.batch.errors import Conflict
 from functions.batch.model import (
@@ -26,18 +26,16 @@ from functions.batch.model import (
     Job,
     JobStatus,
     ProviderFile,
-    Reason,
     Shard,
+    now,
 )
 
 INLINE_BYTES = 100_000
 """A larger answer is referred to, in the results file: an item ends at 400 kB."""
 
 _LONGEST_STORED_ID = 1_024
+_MISSING_SECONDS = 86_400
 _BATCH = 25  # items in one BatchWriteItem
-# Their stubs leave the values open.
-_serializer: Any = TypeSerializer()
-_deserializer: Any = TypeDeserializer()
 Record = TypeVar("Record", Job, Shard, ProviderFile)
 
 
@@ -50,7 +48,7 @@ class DynamoLedger:
 
     def create_job(self, job: Job) -> bool:
         item = {
-            **_plain(job),
+            **to_plain(job),
             "pk": _job_pk(job.job_id),
             "sk": "JOB",
             "gsi1pk": f"JOBS#{job.created_at[:7]}",
@@ -63,13 +61,13 @@ class DynamoLedger:
 
     def update_job(self, job_id: str, changes: dict[str, object]) -> None:
         names = {f"#{index}": name for index, name in enumerate(changes)}
-        values = {f":{index}": _serialize(value) for index, value in enumerate(changes.values())}
+        values = {f":{index}": to_value(value) for index, value in enumerate(changes.values())}
         assignments = ", ".join(f"#{index} = :{index}" for index in range(len(changes)))
         finals = {f":final{n}": {"S": word} for n, word in enumerate(sorted(FINAL_JOB_STATUSES))}
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(_job_pk(job_id), "JOB"),
+                Key=item_key(_job_pk(job_id), "JOB"),
                 UpdateExpression=f"SET {assignments}",
                 ConditionExpression=(
                     f"attribute_exists(pk) AND NOT #status IN ({', '.join(finals)})"
@@ -81,20 +79,19 @@ class DynamoLedger:
             raise _translated(error, f"Job {job_id} does not exist or has ended.") from error
 
     def change_status(
-        self, job_id: str, old: JobStatus, new: JobStatus, reason: Reason | None
+        self, job_id: str, old: JobStatus, new: JobStatus, changes: Mapping[str, object]
     ) -> bool:
+        written = {"status": new, **changes}
+        names = {f"#{index}": name for index, name in enumerate(written)}
+        values = {f":{index}": to_value(value) for index, value in enumerate(written.values())}
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(_job_pk(job_id), "JOB"),
-                UpdateExpression="SET #status = :new, #reason = :reason",
-                ConditionExpression="#status = :old",
-                ExpressionAttributeNames={"#status": "status", "#reason": "reason"},
-                ExpressionAttributeValues={
-                    ":old": {"S": old},
-                    ":new": {"S": new},
-                    ":reason": _serialize(reason),
-                },
+                Key=item_key(_job_pk(job_id), "JOB"),
+                UpdateExpression="SET " + ", ".join(f"#{n} = :{n}" for n in range(len(written))),
+                ConditionExpression="#0 = :old",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={**values, ":old": {"S": old}},
             )
         except ClientError as error:
             if code_of(error) == "ConditionalCheckFailedException":
@@ -102,9 +99,51 @@ class DynamoLedger:
             raise
         return True
 
+    def resumed_at(self, provider: str) -> str | None:
+        answer = self._dynamodb.get_item(
+            TableName=self._table,
+            Key=item_key(_provider_pk(provider), "PROVIDER"),
+            ConsistentRead=True,
+        )
+        return answer.get("Item", {}).get("resumed_at", {}).get("S")
+
+    def resume(self, provider: str) -> None:
+        self._dynamodb.update_item(
+            TableName=self._table,
+            Key=item_key(_provider_pk(provider), "PROVIDER"),
+            UpdateExpression="SET resumed_at = :at, v = :v",
+            ExpressionAttributeValues={":at": {"S": now()}, ":v": {"N": "1"}},
+        )
+
+    def note_missing(self, shard: Shard) -> None:
+        self._put_new(
+            {
+                "pk": _provider_pk(shard.provider),
+                "sk": _missing_sk(shard),
+                "job_id": shard.job_id,
+                "shard_id": shard.shard_id,
+                "at": now(),
+                "expires_at": int(time.time()) + _MISSING_SECONDS,
+                "v": 1,
+            }
+        )
+
+    def forget_missing(self, shard: Shard) -> None:
+        self._dynamodb.delete_item(
+            TableName=self._table, Key=item_key(_provider_pk(shard.provider), _missing_sk(shard))
+        )
+
+    def missing(self, provider: str, since: str) -> list[tuple[str, str]]:
+        items = self._pages(_provider_pk(provider), "MISSING#")
+        return [
+            (item["job_id"]["S"], item["shard_id"]["S"])
+            for item in items
+            if item["at"]["S"] >= since
+        ]
+
     def create_shard(self, shard: Shard) -> None:
         self._put_new(
-            {**_plain(shard), "pk": _job_pk(shard.job_id), "sk": f"SHARD#{shard.shard_id}"}
+            {**to_plain(shard), "pk": _job_pk(shard.job_id), "sk": f"SHARD#{shard.shard_id}"}
         )
 
     def shard(self, job_id: str, shard_id: str) -> Shard:
@@ -118,7 +157,7 @@ class DynamoLedger:
         saved = msgspec.structs.replace(shard, rev=shard.rev + 1)
         writer = uuid4().hex
         item = {
-            **_plain(saved),
+            **to_plain(saved),
             "pk": _job_pk(shard.job_id),
             "sk": f"SHARD#{shard.shard_id}",
             "writer": writer,
@@ -126,7 +165,7 @@ class DynamoLedger:
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item=_item(item),
+                Item=to_item(item),
                 ConditionExpression="rev = :rev",
                 ExpressionAttributeValues={":rev": {"N": str(shard.rev)}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -143,7 +182,7 @@ class DynamoLedger:
         self._put_new(_file_item(file))
 
     def save_file(self, file: ProviderFile) -> None:
-        self._dynamodb.put_item(TableName=self._table, Item=_item(_file_item(file)))
+        self._dynamodb.put_item(TableName=self._table, Item=to_item(_file_item(file)))
 
     def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]:
         prefix = "FILE#" if shard_id is None else f"FILE#{shard_id}#"
@@ -156,7 +195,7 @@ class DynamoLedger:
         waiting = iter(rows)
         while some := list(islice(waiting, _BATCH)):
             items = [_row_item(job_id, results, row, expires_at, seen) for row in some]
-            self._write_all([{"PutRequest": {"Item": _item(item)}} for item in items])
+            self._write_all([{"PutRequest": {"Item": to_item(item)}} for item in items])
 
     def _write_all(self, requests: list[dict[str, Any]]) -> None:
         delay = 0.05
@@ -171,7 +210,7 @@ class DynamoLedger:
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item=_item(item),
+                Item=to_item(item),
                 ConditionExpression="attribute_not_exists(pk)",
             )
         except ClientError as error:
@@ -182,13 +221,17 @@ class DynamoLedger:
 
     def _get(self, pk: str, sk: str, kind: type[Record]) -> Record:
         answer = self._dynamodb.get_item(
-            TableName=self._table, Key=_key(pk, sk), ConsistentRead=True
+            TableName=self._table, Key=item_key(pk, sk), ConsistentRead=True
         )
         if "Item" not in answer:
             raise LookupError(f"The ledger has no {pk} / {sk}.")
-        return _record(answer["Item"], kind)
+        return from_item(answer["Item"], kind)
 
     def _query(self, pk: str, prefix: str, kind: type[Record]) -> Iterator[Record]:
+        for item in self._pages(pk, prefix):
+            yield from_item(item, kind)
+
+    def _pages(self, pk: str, prefix: str) -> Iterator[Any]:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
@@ -196,50 +239,24 @@ class DynamoLedger:
             ConsistentRead=True,
         )
         for page in pages:
-            for item in page["Items"]:
-                yield _record(item, kind)
+            yield from page["Items"]
+
+
+def _provider_pk(provider: str) -> str:
+    return f"PROVIDER#{provider}"
+
+
+def _missing_sk(shard: Shard) -> str:
+    return f"MISSING#{shard.job_id}#{shard.shard_id}"
 
 
 def _job_pk(job_id: str) -> str:
     return f"JOB#{job_id}"
 
 
-def _key(pk: str, sk: str) -> dict[str, Any]:
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _plain(record: object) -> Any:
-    return msgspec.to_builtins(record, str_keys=True)
-
-
-def _serialize(value: object) -> Any:
-    return _serializer.serialize(_plain(value))
-
-
-def _item(item: dict[str, Any]) -> dict[str, Any]:
-    return {name: _serializer.serialize(value) for name, value in item.items()}
-
-
-def _record(item: dict[str, Any], kind: type[Record]) -> Record:
-    plain = {name: _numbers(_deserializer.deserialize(value)) for name, value in item.items()}
-    return msgspec.convert(plain, kind, str_keys=True)
-
-
-def _numbers(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return int(value) if value == int(value) else float(value)
-        case dict():
-            return {name: _numbers(each) for name, each in cast("dict[str, Any]", value).items()}
-        case list():
-            return [_numbers(each) for each in cast("list[Any]", value)]
-        case _:
-            return value
-
-
 def _file_item(file: ProviderFile) -> dict[str, Any]:
     sk = f"FILE#{file.shard_id}#{file.kind}#{file.id}"
-    return {**_plain(file), "pk": _job_pk(file.job_id), "sk": sk}
+    return {**to_plain(file), "pk": _job_pk(file.job_id), "sk": sk}
 
 
 def _row_item(

@@ -32,6 +32,7 @@ from functions.batch.model import (
 )
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.reserving import Reserver
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
@@ -48,6 +49,7 @@ class Collector(msgspec.Struct, kw_only=True):
     dialect: Dialect
     provider: Callable[[], Provider]
     pauses: Pauses
+    reserver: Reserver
     max_rounds: int
 
     def collect(self, job_id: str, shard_id: str) -> None:
@@ -55,6 +57,7 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.shard(job_id, shard_id)
         if shard.status in ("collected", "cleaned"):
             return
+        self.reserver.release(shard)
         cancelled = self.ledger.job(job_id).cancel_requested
         with tempfile.TemporaryDirectory() as directory:
             harvest = _Harvest(shard, self, Path(directory), cancelled=cancelled)
@@ -180,7 +183,9 @@ class _Harvest:
         named = refusal.lines.get(place + 1)
         if named is not None:
             self._fail(row, _final(named))
-        elif refusal.then == "fail" or (refusal.then == "split" and self._shard.rows == 1):
+        elif refusal.then == "fail" or (
+            refusal.then == "split" and self._shard.rows == 1 and not refusal.capacity
+        ):
             self._fail(row, _final(Reason(refusal.code, refusal.message)))
         else:
             error = RowError(code=refusal.code, message=refusal.message, retryable=True)

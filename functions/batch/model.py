@@ -71,6 +71,9 @@ class Outputs(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
+    """`untold`: the shard that found the trouble for which the job is paused, until the alert has
+    gone out."""
+
     job_id: str
     bucket: str
     key: str
@@ -85,6 +88,7 @@ class Job(msgspec.Struct, kw_only=True):
     round: int = 0
     rows: RowCounts | None = None
     cancel_requested: bool = False
+    untold: str | None = None
     outputs: Outputs | None = None
     expires_at: int | None = None
     v: int = 1
@@ -111,12 +115,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Weight(msgspec.Struct, kw_only=True):
-    """What a row, or several, take of the limits."""
+    """What a row, or several, take of the limits. `tokens`: of input, estimated."""
 
     rows: int = 0
     bytes: int = 0
     inputs: int = 0
     output: int = 0
+    tokens: int = 0
 
     def plus(self, other: Weight) -> Weight:
         return Weight(
@@ -124,6 +129,7 @@ class Weight(msgspec.Struct, kw_only=True):
             bytes=self.bytes + other.bytes,
             inputs=self.inputs + other.inputs,
             output=self.output + other.output,
+            tokens=self.tokens + other.tokens,
         )
 
     def add(self, other: Weight) -> None:
@@ -131,6 +137,7 @@ class Weight(msgspec.Struct, kw_only=True):
         self.bytes += other.bytes
         self.inputs += other.inputs
         self.output += other.output
+        self.tokens += other.tokens
 
     def fits(self, limits: Limits) -> bool:
         return (
@@ -224,6 +231,7 @@ class Refusal(msgspec.Struct, kw_only=True):
     `then` is what becomes of the rows it speaks of: `fail` for good, `resend` without spending a
     round, `split` the shard to find the row. Rows that it does not name are sent again.
     `account`: a person has to act first, so the delay grows to a day, else to an hour.
+    `capacity`: the provider's queue was too full for the shard, so that no row is at fault.
     """
 
     code: str
@@ -232,6 +240,7 @@ class Refusal(msgspec.Struct, kw_only=True):
     lines: dict[int, Reason] = {}
     delay_seconds: int = 0
     account: bool = False
+    capacity: bool = False
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -264,6 +273,7 @@ class Shard(msgspec.Struct, kw_only=True):
     model: str
     rows: int
     bytes: int
+    tokens: int = 0
     variant: str = ""
     status: ShardStatus = "planned"
     rev: int = 0
@@ -289,6 +299,47 @@ class Shard(msgspec.Struct, kw_only=True):
     @property
     def group(self) -> Group:
         return Group(self.provider, self.endpoint, self.model, self.variant)
+
+
+class Lease(msgspec.Struct, kw_only=True):
+    """Enqueued tokens that a shard holds of a quota, from before its batch is created until the
+    batch has ended. `counted`: the quota had a limit, so that its sum includes them."""
+
+    quota: str
+    job_id: str
+    shard_id: str
+    tokens: int
+    at: str
+    counted: bool = False
+    v: int = 1
+
+
+class Waiter(msgspec.Struct, kw_only=True):
+    """A shard's place in a quota's line. A lower ticket goes first; a place is lost at `until`, so
+    that a shard which died holds nobody up."""
+
+    quota: str
+    job_id: str
+    shard_id: str
+    ticket: int
+    tokens: int
+    until: str
+    v: int = 1
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        return self.ticket, self.job_id, self.shard_id
+
+
+class QuotaUse(msgspec.Struct, kw_only=True):
+    """A quota's counted tokens in use, the ticket that was served last, and a limit that a refusal
+    has taught, until it is worth another try."""
+
+    in_use: int = 0
+    turn: int = 0
+    learned: int | None = None
+    learned_until: str = ""
+    v: int = 1
 
 
 class ProviderFile(msgspec.Struct, kw_only=True):
@@ -371,7 +422,8 @@ class ShardStep(msgspec.Struct, kw_only=True):
     """What a step of the shard's workflow decided, and the counters that its next lap needs.
 
     `lap` counts the visits of the state, `waited` sums the seconds asked of Wait states: both run
-    alike on a shortened clock. `troubles` counts laps in a row that met the same trouble.
+    alike on a shortened clock. `troubles` counts laps in a row that met the same trouble, which
+    began at `since`. `owed`: seconds of a long wait that are still to come.
     """
 
     next: Literal["wait_to_submit", "wait", "collect", "again", "done"]
@@ -380,3 +432,5 @@ class ShardStep(msgspec.Struct, kw_only=True):
     waited: int = 0
     troubles: int = 0
     trouble: str = ""
+    since: str = ""
+    owed: int = 0

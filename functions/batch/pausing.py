@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
-from functions.batch.errors import ProviderError
+from functions.batch.errors import Conflict, ProviderError
 from functions.batch.model import Reason, Shard
 from functions.batch.ports import Alerts, Ledger
 
@@ -19,13 +21,34 @@ class Pauses(msgspec.Struct, kw_only=True):
         reason = Reason(
             error.code,
             f"{shard.provider} refuses the account: {error.message} Mend it there, or set another "
-            f"key with: batchdrop keys set {shard.provider}. The job goes on by itself.",
+            f"key with: batchdrop keys set {shard.provider}. The job goes on by itself, at once "
+            f"with: batchdrop resume {shard.provider}.",
         )
-        if self.ledger.change_status(shard.job_id, "running", "paused", reason):
+        self._pause(shard, reason)
+
+    def vanished(self, shard: Shard) -> None:
+        reason = Reason(
+            "batches_vanished",
+            f"{shard.provider} knows none of the open batches any more, {shard.batch_id} among "
+            "them: most likely the stored key is another project's now. Set the old one again "
+            f"with: batchdrop keys set {shard.provider}. If the batches are really gone, have "
+            f"their rows sent again with: batchdrop resume {shard.provider}.",
+        )
+        self._pause(shard, reason)
+
+    def _pause(self, shard: Shard, reason: Reason) -> None:
+        """The shard that changes the status tells, if need be when it runs again: others that
+        meet the same trouble at the same time do not."""
+        paused = self.ledger.change_status(
+            shard.job_id, "running", "paused", {"reason": reason, "untold": shard.shard_id}
+        )
+        if paused or self.ledger.job(shard.job_id).untold == shard.shard_id:
             self.alerts.alert(f"Batchdrop: job {shard.job_id} is paused", reason.message)
+            with suppress(Conflict):  # raised for a job that has ended meanwhile
+                self.ledger.update_job(shard.job_id, {"untold": None})
 
     def working(self, job_id: str) -> None:
-        self.ledger.change_status(job_id, "paused", "running", None)
+        self.ledger.change_status(job_id, "paused", "running", {"reason": None})
 
     def stuck(self, shard: Shard, seconds: int) -> None:
         self.alerts.alert(

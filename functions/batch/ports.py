@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +17,15 @@ from functions.batch.model import (
     IndexedRow,
     Job,
     JobStatus,
+    Lease,
     Limits,
     ParsedRow,
     ProviderFile,
     ProviderObject,
-    Reason,
+    QuotaUse,
     Shard,
     Tag,
+    Waiter,
     Weight,
 )
 
@@ -92,9 +94,25 @@ class Ledger(Protocol):
         ...
 
     def change_status(
-        self, job_id: str, old: JobStatus, new: JobStatus, reason: Reason | None
+        self, job_id: str, old: JobStatus, new: JobStatus, changes: Mapping[str, object]
     ) -> bool:
-        """Whether the job was in the old status, and so is in the new one now."""
+        """Whether the job was in the old status, and so is in the new one now, with `changes`."""
+        ...
+
+    def resumed_at(self, provider: str) -> str | None:
+        """When a person last said that the provider is to be tried again."""
+        ...
+
+    def resume(self, provider: str) -> None: ...
+
+    def note_missing(self, shard: Shard) -> None:
+        """The provider does not know the shard's batch: told with the time of the first note."""
+        ...
+
+    def forget_missing(self, shard: Shard) -> None: ...
+
+    def missing(self, provider: str, since: str) -> list[tuple[str, str]]:
+        """Jobs and shards whose batch was first missed at `since` or later."""
         ...
 
     def create_shard(self, shard: Shard) -> None:
@@ -129,14 +147,57 @@ class Ledger(Protocol):
         ...
 
 
+class Quotas(Protocol):
+    """Enqueued tokens and creates, counted for all jobs of the deployment together."""
+
+    def use(self, quota: str) -> QuotaUse: ...
+
+    def lease(self, lease: Lease, room: int | None, waiter: Waiter | None) -> bool:
+        """Takes the lease, once, if no more than `room` tokens are in use; the waiter leaves the
+        line. Without a room it is not counted. True also where it was taken before."""
+        ...
+
+    def find_lease(self, quota: str, job_id: str, shard_id: str) -> Lease | None: ...
+
+    def leases(self, quota: str) -> Iterator[Lease]: ...
+
+    def release(self, quota: str, job_id: str, shard_id: str) -> None:
+        """Gives the tokens back, once. What was not leased is no error."""
+        ...
+
+    def ticket(self, quota: str, job_id: str, number: int) -> int:
+        """The ticket of a job's shard: counted from the turn at which the job first asked."""
+        ...
+
+    def line(self, quota: str, most: int) -> list[Waiter]:
+        """The first in the line, in order."""
+        ...
+
+    def join(self, waiter: Waiter) -> None:
+        """Takes or renews the place in the line."""
+        ...
+
+    def leave(self, waiter: Waiter) -> None: ...
+
+    def learn(self, quota: str, limit: int, until: str) -> None: ...
+
+    def creates(self, provider: str, window: int) -> int: ...
+
+    def count_create(self, provider: str, window: int, most: int) -> bool:
+        """Counts one more create in the window, unless there are `most` already."""
+        ...
+
+
 class Dialect(Protocol):
     """A provider's line shapes and limits, without its SDK.
 
     `framing`: what stands before a file's requests, between them, and after them.
+    `creates_per_hour`: batches that the provider lets an account create, null for any number.
     """
 
     provider: str
     framing: tuple[bytes, bytes, bytes]
+    creates_per_hour: int | None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
         """Whether a line with these top-level keys is this provider's."""

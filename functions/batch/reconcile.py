@@ -205,6 +205,7 @@ def _create(
             variant=planned.group.variant,
             rows=planned.weight.rows,
             bytes=planned.weight.bytes,
+            tokens=planned.weight.tokens,
             delay_seconds=planned.delay_seconds,
         )
     )

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch import waits
+from functions.batch import laps, waits
 from functions.batch.errors import (
     AccountBlocked,
     KeyMissing,
@@ -30,6 +30,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
+    Job,
     ProviderFile,
     ProviderObject,
     Refusal,
@@ -40,6 +41,7 @@ from functions.batch.model import (
 )
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.reserving import Reserver
 from functions.batch.shard_files import write_requests
 
 LOOK_UPS = 3
@@ -49,6 +51,10 @@ _LONGEST_DOUBT = 1_800
 
 _RESTAGE_AFTER = 5
 """Laps in which a staged file stays invisible before it is uploaded again."""
+
+_SPLIT_AFTER = 2
+"""Laps in which the queue is too full for a shard, though no other of ours is in it, before the
+shard is taken to be too big for it."""
 
 CANCELLED = Refusal(
     code="cancelled",
@@ -66,28 +72,45 @@ class Submitter(msgspec.Struct, kw_only=True):
     dialect: Dialect
     provider: Callable[[], Provider]
     pauses: Pauses
+    reserver: Reserver
     first_wait: int
 
-    def submit(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
+    def submit(self, job_id: str, shard_id: str, step: ShardStep) -> ShardStep:
         """One lap. Raises only what is unexpected."""
         shard = self.ledger.shard(job_id, shard_id)
         job = self.ledger.job(job_id)
         if shard.status == "submitted":
             return self._submitted()
-        if shard.refusal is not None or shard.status in (
-            "ended",
-            "collected",
-            "cleaned",
-        ):
+        if shard.status in ("ended", "collected", "cleaned"):
             return ShardStep(next="collect")
-        stopped = job.cancel_requested or job.status in FINAL_JOB_STATUSES
-        if stopped and shard.status == "planned":
-            return self._refuse(shard, CANCELLED)
+        refusal = shard.refusal
+        if refusal is None and (job.cancel_requested or job.status in FINAL_JOB_STATUSES):
+            refusal = CANCELLED
+        if refusal is not None and shard.status == "planned":
+            return self._refuse(shard, refusal)
+        if laps.resumed(step, shard.provider, self.ledger):
+            step = laps.afresh(step)
+        elif step.owed and refusal is None:
+            return laps.next_slice(step)
+        if shard.status == "planned" and (waiting := self._room(shard, step)) is not None:
+            return waiting
+        return self._lap(shard, job, step, refusal)
+
+    def _room(self, shard: Shard, step: ShardStep) -> ShardStep | None:
+        place = self.reserver.hold(shard, step)
+        if place.refusal is not None:
+            return self._refuse(shard, place.refusal)
+        wait = place.wait_seconds or self.reserver.pace(shard.provider)
+        if not wait:
+            return None
+        return ShardStep(next="wait_to_submit", wait_seconds=wait, lap=step.lap + 1)
+
+    def _lap(self, shard: Shard, job: Job, step: ShardStep, refusal: Refusal | None) -> ShardStep:
         attempt = shard.attempt
         try:
-            ready = self._create(shard, self.provider(), stopped=stopped)
+            ready = self._create(shard, self.provider(), refusal)
         except ProviderError as error:
-            shard = self.ledger.shard(job_id, shard_id)
+            shard = self.ledger.shard(shard.job_id, shard.shard_id)
             if shard.creating and shard.attempt == attempt:
                 return self._after_look_up(error, shard, step)
             return self._after(error, shard, step)
@@ -96,23 +119,24 @@ class Submitter(msgspec.Struct, kw_only=True):
         if ready == "refused":
             return ShardStep(next="collect")
         if job.status == "paused":
-            self.pauses.working(job_id)
+            self.pauses.working(job.job_id)
         return self._submitted()
 
     def _submitted(self) -> ShardStep:
         return ShardStep(next="wait", wait_seconds=self.first_wait)
 
     def _create(
-        self, shard: Shard, provider: Provider, *, stopped: bool
+        self, shard: Shard, provider: Provider, refusal: Refusal | None
     ) -> Literal["submitted", "look", "refused"]:
+        """With a refusal nothing is created any more, but what may have been is looked for."""
         if shard.status == "intent":
             self._adopt(shard, provider)
         if shard.creating:
             found = self._look(shard, provider)
             if found is not None:
                 return found
-        if stopped:
-            self._refuse(shard, CANCELLED)
+        if refusal is not None:
+            self._refuse(shard, refusal)
             return "refused"
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "requests.jsonl"
@@ -193,6 +217,7 @@ class Submitter(msgspec.Struct, kw_only=True):
 
     def _refuse(self, shard: Shard, refusal: Refusal) -> ShardStep:
         shard.refusal = refusal
+        shard.creating = False
         self.ledger.save_shard(shard)
         return ShardStep(next="collect")
 
@@ -203,8 +228,8 @@ class Submitter(msgspec.Struct, kw_only=True):
         shard.intent_at = None
         self.ledger.save_shard(shard)
 
-    def _after(self, error: ProviderError, shard: Shard, step: ShardStep | None) -> ShardStep:
-        troubles = _in_a_row(error, step)
+    def _after(self, error: ProviderError, shard: Shard, step: ShardStep) -> ShardStep:
+        troubles = laps.in_a_row(error, step)
         wait = waits.trouble_wait(troubles, asked=error.retry_after)
         match error:
             case KeyMissing():
@@ -220,20 +245,23 @@ class Submitter(msgspec.Struct, kw_only=True):
                 if troubles >= _RESTAGE_AFTER:
                     self._forget_staged(shard)
                 wait = waits.trouble_wait(troubles, most=300)
-            case Throttled() | OverCapacity():
+            case OverCapacity():
+                alone = self.reserver.refused(shard)
+                if alone and troubles >= _SPLIT_AFTER and shard.rows > 1:
+                    return self._refuse(shard, _too_big(error))
+                wait = waits.trouble_wait(troubles, first=60, asked=error.retry_after)
+            case Throttled():
                 wait = waits.trouble_wait(troubles, first=60, asked=error.retry_after)
             case _ if shard.creating:
                 wait = max(wait, waits.LOOK_UP_SECONDS)
             case _:
                 pass
-        return _troubled(error, troubles, wait)
+        return laps.troubled(error, step, wait, "wait_to_submit")
 
-    def _after_look_up(
-        self, error: ProviderError, shard: Shard, step: ShardStep | None
-    ) -> ShardStep:
+    def _after_look_up(self, error: ProviderError, shard: Shard, step: ShardStep) -> ShardStep:
         """The look-up failed, or does not tell: whether there is a batch is as unknown as before,
         so the intent stays, and no look-up is spent."""
-        troubles = _in_a_row(error, step)
+        troubles = laps.in_a_row(error, step)
         wait = waits.trouble_wait(
             troubles, first=waits.LOOK_UP_SECONDS, most=_LONGEST_DOUBT, asked=error.retry_after
         )
@@ -247,7 +275,7 @@ class Submitter(msgspec.Struct, kw_only=True):
                 f"that may be its own: {', '.join(error.candidates)}. The ids in their results "
                 "tell, once they have ended. Nothing is sent before.",
             )
-        return _troubled(error, troubles, wait)
+        return laps.troubled(error, step, wait, "wait_to_submit")
 
     def _forget_staged(self, shard: Shard) -> None:
         shard.staged = []
@@ -262,19 +290,8 @@ class Submitter(msgspec.Struct, kw_only=True):
         )
 
 
-def _in_a_row(error: ProviderError, step: ShardStep | None) -> int:
-    if step is None or step.trouble != type(error).__name__:
-        return 0
-    return step.troubles
-
-
-def _troubled(error: ProviderError, troubles: int, wait: int) -> ShardStep:
-    return ShardStep(
-        next="wait_to_submit",
-        wait_seconds=wait,
-        troubles=troubles + 1,
-        trouble=type(error).__name__,
-    )
+def _too_big(error: ProviderError) -> Refusal:
+    return Refusal(code=error.code, message=error.message, then="split", capacity=True)
 
 
 def _file(shard: Shard, file: ProviderObject) -> ProviderFile:

@@ -39,3 +39,18 @@ def trouble_wait(
 def blocked_wait(troubles: int) -> int:
     """While a person has to act: from five minutes to a day."""
     return trouble_wait(troubles, first=300, most=DAY)
+
+
+def room_wait(ahead: int, lap: int) -> int:
+    """While others hold the enqueued tokens: who is next looks every half minute."""
+    wait = min(30 * (1 + ahead), 300)
+    return max(wait, _LAZY_SECONDS) if lap >= _MANY_LAPS else wait
+
+
+def pace_wait(into: float, before: int, this: int, most: int) -> int:
+    """Until a window of an hour has room for one more create again. `into` is how many seconds of
+    the clock hour have passed, `before` and `this` what was created in the last and in this one."""
+    if this >= most or not before:
+        return max(int(HOUR - into), 30)
+    free_at = HOUR * (1 - (most - this - 1) / before)
+    return min(max(int(free_at - into) + 1, 30), _LAZY_SECONDS)

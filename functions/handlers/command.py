@@ -1,4 +1,4 @@
-"""Takes commands from the event bus: Cancel Job."""
+"""Takes commands from the event bus: Cancel Job, Resume Provider."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ wiring.preload()
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     settings = ProviderSettings.from_env()
     poller = Poller(
+        stack=settings.stack,
         ledger=wiring.ledger(settings.jobs_table),
         provider=wiring.provider(settings),
         pauses=wiring.pauses(settings),
+        reserver=wiring.reserver(settings),
         least_wait=settings.min_poll_seconds,
         most_wait=settings.max_poll_seconds,
         stuck_after=STUCK_SECONDS.get(settings.provider, STUCK_DEFAULT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.batch import laps
 from functions.batch.submission import Submitter
 from functions.handlers import wiring
 from functions.handlers.steps import step_of, told
@@ -21,8 +22,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         dialect=wiring.dialect(settings.provider),
         provider=wiring.provider(settings),
         pauses=wiring.pauses(settings),
+        reserver=wiring.reserver(settings),
         first_wait=settings.min_poll_seconds,
     )
-    return told(
-        "submit", event, submitter.submit(event["job_id"], event["shard_id"], step_of(event))
-    )
+    step = step_of(event) or laps.first(event["delay_seconds"])
+    return told("submit", event, submitter.submit(event["job_id"], event["shard_id"], step))

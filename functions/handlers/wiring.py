@@ -10,14 +10,18 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 
+import msgspec
+
 from functions.aws.clients import client
 from functions.aws.inbox import Inbox
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
 from functions.aws.outside import AlertTopic, EventBus, SecretKeys
+from functions.aws.quotas import DynamoQuotas
 from functions.batch.model import Group, Limits
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Provider
+from functions.batch.reserving import Reserver
 from functions.batch.sharding import Caps
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
@@ -56,6 +60,15 @@ def alerts(topic: str) -> AlertTopic:
 
 def pauses(settings: ProviderSettings) -> Pauses:
     return Pauses(ledger=ledger(settings.jobs_table), alerts=alerts(settings.alert_topic))
+
+
+def reserver(settings: ProviderSettings) -> Reserver:
+    return Reserver(
+        ledger=ledger(settings.jobs_table),
+        quotas=DynamoQuotas(client("dynamodb"), settings.jobs_table),
+        limits=msgspec.json.decode(settings.enqueued_tokens, type=dict[str, int]),
+        creates_per_hour=dialect(settings.provider).creates_per_hour,
+    )
 
 
 def caps(settings: ShardCaps) -> Caps:

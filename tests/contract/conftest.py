@@ -9,9 +9,10 @@ import pytest
 
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
-from functions.batch.ports import Ledger, Objects
+from functions.aws.quotas import DynamoQuotas
+from functions.batch.ports import Ledger, Objects, Quotas
 from local.cloud import EmbeddedCloud
-from tests.support.twins import MemoryLedger, MemoryObjects
+from tests.support.twins import MemoryLedger, MemoryObjects, MemoryQuotas
 
 KEYS = [("pk", "HASH"), ("sk", "RANGE")]
 
@@ -54,3 +55,10 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "twin":
         return MemoryLedger()
     return DynamoLedger(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def quotas(request: pytest.FixtureRequest) -> Quotas:
+    if request.param == "twin":
+        return MemoryQuotas()
+    return DynamoQuotas(request.getfixturevalue("dynamodb"), "contract")

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
@@ -73,14 +75,37 @@ def test_a_job_that_has_ended_is_not_changed_any_more(ledger: Ledger, job_id: st
 
 
 def test_a_status_changes_only_from_the_expected_one(ledger: Ledger, job_id: str) -> None:
-    reason = Reason("c", "m")
-    assert not ledger.change_status(job_id, "running", "paused", reason)
+    changes = {"reason": Reason("c", "m"), "untold": "01-00001"}
+    assert not ledger.change_status(job_id, "running", "paused", changes)
     ledger.update_job(job_id, {"status": "running"})
-    assert ledger.change_status(job_id, "running", "paused", reason)
-    assert not ledger.change_status(job_id, "running", "paused", reason)
-    assert ledger.job(job_id).reason == reason
-    assert ledger.change_status(job_id, "paused", "running", None)
+    assert ledger.change_status(job_id, "running", "paused", changes)
+    assert not ledger.change_status(job_id, "running", "paused", changes)
+    job = ledger.job(job_id)
+    assert (job.status, job.reason, job.untold) == ("paused", Reason("c", "m"), "01-00001")
+    assert ledger.change_status(job_id, "paused", "running", {"reason": None})
     assert ledger.job(job_id).reason is None
+
+
+def test_a_provider_is_resumed_at_a_time(ledger: Ledger) -> None:
+    provider = uuid4().hex
+    assert ledger.resumed_at(provider) is None
+    before = now()
+    ledger.resume(provider)
+    first = ledger.resumed_at(provider)
+    assert first is not None
+    assert before <= first <= now()
+
+
+def test_a_missing_batch_keeps_the_time_at_which_it_was_missed_first(ledger: Ledger) -> None:
+    lost = msgspec.structs.replace(shard("j"), provider=uuid4().hex)
+    ledger.note_missing(lost)
+    time.sleep(0.01)
+    again = now()
+    ledger.note_missing(lost)
+    assert ledger.missing(lost.provider, again) == []
+    assert ledger.missing(lost.provider, "2026") == [("j", lost.shard_id)]
+    ledger.forget_missing(lost)
+    assert ledger.missing(lost.provider, "2026") == []
 
 
 def test_of_two_writers_of_a_shard_the_second_loses(ledger: Ledger, job_id: str) -> None:

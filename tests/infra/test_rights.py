@@ -15,6 +15,7 @@ READ = {"s3:GetObject", "s3:ListBucket"}
 READ_VERSIONS = {*READ, "s3:GetObjectVersion", "s3:ListBucketVersions"}
 GET, PUT, UPDATE = "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
 QUERY, BATCH = "dynamodb:Query", "dynamodb:BatchWriteItem"
+DELETE = "dynamodb:DeleteItem"
 SHARD_ITEMS = {GET, PUT, UPDATE, QUERY}
 LABELS = [provider.label for provider in providers(Config())]
 READ_SECRET = {"secretsmanager:GetSecretValue"}
@@ -50,11 +51,11 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
     "CommandRole": {LEDGER: {GET, UPDATE}, "CommandDeadLettersQueue": SEND},
 }
 for label in LABELS:
-    own = {LEDGER: SHARD_ITEMS, f"Secrets{label}": READ_SECRET}
+    own = {LEDGER: {*SHARD_ITEMS, DELETE}, f"Secrets{label}": READ_SECRET}
     FUNCTIONS[f"{label}SubmitRole"] = {WORK: READ, **own, **ALERT}
     FUNCTIONS[f"{label}PollRole"] = {**own, **ALERT}
     FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own, **ALERT}
-    FUNCTIONS[f"{label}CleanUpRole"] = {**own, **ALERT}
+    FUNCTIONS[f"{label}CleanUpRole"] = {**own, LEDGER: SHARD_ITEMS, **ALERT}
 
 
 def rights(deployed: Deployed, role: str) -> dict[str, set[str]]:

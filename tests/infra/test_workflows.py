@@ -115,8 +115,8 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
 @pytest.mark.parametrize("label", LABELS)
 def test_the_way_of_a_shard(deployed: Deployed, label: str) -> None:
     shard = deployed.definition(f"{label}Workflow")
-    assert shard["StartAt"] == "Not before"
-    way = ["Not before", "Submit", "Submitted?", "Wait to submit", "Submit", "Submitted?", "Wait"]
+    assert shard["StartAt"] == "Submit"
+    way = ["Submit", "Submitted?", "Wait to submit", "Submit", "Submitted?", "Wait"]
     way += ["Poll", "Ended?", "Wait", "Poll", "Ended?", "Collect", "Clean up", "Cleaned?"]
     way += ["Wait to clean up", "Clean up", "Cleaned?", "Done"]
     for here, there in pairwise(way):

@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from functions.batch import laps
 from functions.batch.errors import Unavailable
 from functions.batch.ports import Provider
 from functions.batch.sharding import Caps
@@ -237,7 +238,7 @@ def test_a_create_that_never_arrived_is_not_mistaken_for_another_programs(
     arm(sim, operation="create", kind="drop_before")
     job_id = opened(claude, asking(*THREE))
     submitter = claude.submitter("anthropic")
-    step = submitter.submit(job_id, FIRST, None)
+    step = submitter.submit(job_id, FIRST, laps.first())
     step = submitter.submit(job_id, FIRST, step)
     assert (step.next, step.trouble) == ("wait_to_submit", "Unconfirmed")
     assert claude.ledger.shard(job_id, FIRST).looks == 0
@@ -259,7 +260,7 @@ def test_several_candidates_are_parked_with_an_alert_until_they_tell(
     arm(sim, operation="create", kind="drop_after")
     job_id = opened(claude, asking(*THREE))
     submitter = claude.submitter("anthropic")
-    step = submitter.submit(job_id, FIRST, None)
+    step = submitter.submit(job_id, FIRST, laps.first())
     for _ in range(3):
         step = submitter.submit(job_id, FIRST, step)
         assert (step.next, step.trouble) == ("wait_to_submit", "Unconfirmed")
@@ -285,7 +286,7 @@ def test_a_lost_create_among_the_jobs_own_batches_of_the_same_size(
     sim.admin("settings", {"batch_seconds": 0.8})
     arm(sim, operation="create", kind="drop_after", skip=1)
     shards = [f"01-{n:05d}" for n in range(1, 5)]
-    steps = [claude.submitter("anthropic").submit(job_id, each, None) for each in shards]
+    steps = [claude.submitter("anthropic").submit(job_id, each, laps.first()) for each in shards]
     assert [step.next for step in steps] == ["wait", "wait_to_submit", "wait", "wait"]
     for shard_id in shards:
         claude.run_shard(job_id, "anthropic", shard_id)
@@ -347,7 +348,7 @@ def test_an_empty_balance_costs_no_row_an_attempt(
 def test_a_refused_key_pauses_the_job_until_it_works(claude: World, sim: Simulator) -> None:
     sim.admin("settings", {"revoked_keys": ["sk-ant-test"]})
     job_id = opened(claude, asking("a"))
-    step = claude.submitter("anthropic").submit(job_id, FIRST, None)
+    step = claude.submitter("anthropic").submit(job_id, FIRST, laps.first())
     assert (step.next, step.trouble) == ("wait_to_submit", "AccountBlocked")
     assert claude.ledger.job(job_id).status == "paused"
     sim.admin("settings", {"revoked_keys": []})
@@ -362,8 +363,8 @@ def test_a_full_queue_is_waited_for(claude: World, sim: Simulator) -> None:
     claude.caps = Caps(rows=3)
     job_id = opened(claude, asking(*(f"q{n}" for n in range(6))))
     submitter = claude.submitter("anthropic")
-    assert submitter.submit(job_id, FIRST, None).next == "wait"
-    step = submitter.submit(job_id, "01-00002", None)
+    assert submitter.submit(job_id, FIRST, laps.first()).next == "wait"
+    step = submitter.submit(job_id, "01-00002", laps.first())
     assert (step.trouble, step.wait_seconds) == ("Throttled", 60)
     claude.run_shard(job_id, "anthropic", FIRST)
     claude.run_shard(job_id, "anthropic", "01-00002")

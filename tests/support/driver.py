@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from functions.batch import laps
 from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
@@ -22,6 +23,7 @@ from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider
 from functions.batch.reconcile import Round, ShardRun, open_round
 from functions.batch.reporting import Reporter
+from functions.batch.reserving import Reserver
 from functions.batch.sharding import Caps, RangeOfInput, shard_range
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
@@ -32,11 +34,17 @@ from tests.support.twins import (
     MemoryInputs,
     MemoryLedger,
     MemoryObjects,
+    MemoryQuotas,
     MemoryWorkflows,
 )
 
 BUCKET = "inbox"
 MOST_LAPS = 500
+
+
+def whole(step: ShardStep) -> ShardStep:
+    """As if a long wait were not made in slices."""
+    return msgspec.structs.replace(step, wait_seconds=step.wait_seconds + step.owed, owed=0)
 
 
 @dataclass
@@ -47,6 +55,7 @@ class World:
     providers: dict[str, Callable[[], Provider]]
     inputs: MemoryInputs = field(default_factory=lambda: MemoryInputs({}))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    quotas: MemoryQuotas = field(default_factory=MemoryQuotas)
     work: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=lambda: MemoryObjects("results"))
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -55,6 +64,8 @@ class World:
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
     max_rounds: int = 3
+    enqueued_tokens: dict[str, int] = field(default_factory=dict)
+    creates_per_hour: int | None = None
     stack: str = "Test"
     on_wait: Callable[[float], None] = lambda _: None
 
@@ -125,14 +136,13 @@ class World:
 
     def run_shard(self, job_id: str, provider: str, shard_id: str) -> None:
         """The shard workflow."""
-        step: ShardStep | None = None
+        step = laps.first()
         submitter = self.submitter(provider)
         for _ in range(MOST_LAPS):
             step = submitter.submit(job_id, shard_id, step)
             if step.next != "wait_to_submit":
                 break
             self.on_wait(step.wait_seconds)
-        assert step is not None
         poller = self.poller(provider)
         for _ in range(MOST_LAPS):
             if step.next != "wait":
@@ -147,6 +157,14 @@ class World:
     def pauses(self) -> Pauses:
         return Pauses(ledger=self.ledger, alerts=self.alerts)
 
+    def reserver(self) -> Reserver:
+        return Reserver(
+            ledger=self.ledger,
+            quotas=self.quotas,
+            limits=self.enqueued_tokens,
+            creates_per_hour=self.creates_per_hour,
+        )
+
     def submitter(self, provider: str) -> Submitter:
         return Submitter(
             stack=self.stack,
@@ -155,14 +173,17 @@ class World:
             dialect=self.dialect(provider),
             provider=self.providers[provider],
             pauses=self.pauses(),
+            reserver=self.reserver(),
             first_wait=30,
         )
 
     def poller(self, provider: str) -> Poller:
         return Poller(
+            stack=self.stack,
             ledger=self.ledger,
             provider=self.providers[provider],
             pauses=self.pauses(),
+            reserver=self.reserver(),
             least_wait=30,
             most_wait=600,
             stuck_after=STUCK_SECONDS.get(provider, STUCK_DEFAULT),
@@ -175,6 +196,7 @@ class World:
             dialect=self.dialect(provider),
             provider=self.providers[provider],
             pauses=self.pauses(),
+            reserver=self.reserver(),
             max_rounds=self.max_rounds,
         )
 

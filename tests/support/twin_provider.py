@@ -60,6 +60,7 @@ class TwinDialect:
     """Lines of `{"twin": provider, "model", "text", "custom_id"}`."""
 
     framing = (b"", b"\n", b"\n")
+    creates_per_hour: int | None = None
 
     def __init__(self, provider: str) -> None:
         self.provider = provider

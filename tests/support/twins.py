@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from functions.batch.model import (
     IndexedRow,
     Job,
     JobStatus,
+    Lease,
     ProviderFile,
-    Reason,
+    QuotaUse,
     Shard,
+    Waiter,
+    now,
 )
 
 
@@ -121,6 +124,8 @@ class MemoryLedger:
         self.shard_records: dict[tuple[str, str], Shard] = {}
         self.file_records: dict[tuple[str, str, str, str], ProviderFile] = {}
         self.rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.resumed: dict[str, str] = {}
+        self.missed: dict[tuple[str, str, str], str] = {}
 
     def create_job(self, job: Job) -> bool:
         if job.job_id in self.jobs:
@@ -140,13 +145,32 @@ class MemoryLedger:
         self.jobs[job_id] = msgspec.structs.replace(job, **copy.deepcopy(changes))
 
     def change_status(
-        self, job_id: str, old: JobStatus, new: JobStatus, reason: Reason | None
+        self, job_id: str, old: JobStatus, new: JobStatus, changes: Mapping[str, object]
     ) -> bool:
         job = self.jobs.get(job_id)
         if job is None or job.status != old:
             return False
-        self.jobs[job_id] = msgspec.structs.replace(job, status=new, reason=reason)
+        self.jobs[job_id] = msgspec.structs.replace(job, status=new, **copy.deepcopy({**changes}))
         return True
+
+    def resumed_at(self, provider: str) -> str | None:
+        return self.resumed.get(provider)
+
+    def resume(self, provider: str) -> None:
+        self.resumed[provider] = now()
+
+    def note_missing(self, shard: Shard) -> None:
+        self.missed.setdefault((shard.provider, shard.job_id, shard.shard_id), now())
+
+    def forget_missing(self, shard: Shard) -> None:
+        self.missed.pop((shard.provider, shard.job_id, shard.shard_id), None)
+
+    def missing(self, provider: str, since: str) -> list[tuple[str, str]]:
+        return [
+            (job_id, shard_id)
+            for (name, job_id, shard_id), at in sorted(self.missed.items())
+            if name == provider and at >= since
+        ]
 
     def create_shard(self, shard: Shard) -> None:
         self.shard_records.setdefault((shard.job_id, shard.shard_id), _copied(shard))
@@ -191,6 +215,77 @@ class MemoryLedger:
 
 def _place(file: ProviderFile) -> tuple[str, str, str, str]:
     return file.job_id, file.shard_id, file.kind, file.id
+
+
+class MemoryQuotas:
+    def __init__(self) -> None:
+        self.uses: dict[str, QuotaUse] = {}
+        self.held: dict[tuple[str, str, str], Lease] = {}
+        self.waiting: dict[tuple[str, tuple[int, str, str]], Waiter] = {}
+        self.bases: dict[tuple[str, str], int] = {}
+        self.made: dict[tuple[str, int], int] = {}
+
+    def use(self, quota: str) -> QuotaUse:
+        return msgspec.structs.replace(self.uses.get(quota, QuotaUse()))
+
+    def lease(self, lease: Lease, room: int | None, waiter: Waiter | None) -> bool:
+        place = (lease.quota, lease.job_id, lease.shard_id)
+        if place in self.held:
+            return True
+        use = self.use(lease.quota)
+        if room is not None:
+            if use.in_use > room:
+                return False
+            turn = use.turn if waiter is None else waiter.ticket
+            self.uses[lease.quota] = msgspec.structs.replace(
+                use, in_use=use.in_use + lease.tokens, turn=turn
+            )
+        self.held[place] = lease
+        if waiter is not None and room is not None:
+            self.leave(waiter)
+        return True
+
+    def find_lease(self, quota: str, job_id: str, shard_id: str) -> Lease | None:
+        return self.held.get((quota, job_id, shard_id))
+
+    def leases(self, quota: str) -> Iterator[Lease]:
+        for (name, _, _), lease in sorted(self.held.items()):
+            if name == quota:
+                yield lease
+
+    def release(self, quota: str, job_id: str, shard_id: str) -> None:
+        lease = self.held.pop((quota, job_id, shard_id), None)
+        if lease is not None and lease.counted:
+            use = self.use(quota)
+            self.uses[quota] = msgspec.structs.replace(use, in_use=use.in_use - lease.tokens)
+
+    def ticket(self, quota: str, job_id: str, number: int) -> int:
+        return self.bases.setdefault((quota, job_id), self.use(quota).turn) + number
+
+    def line(self, quota: str, most: int) -> list[Waiter]:
+        return [waiter for (name, _), waiter in sorted(self.waiting.items()) if name == quota][
+            :most
+        ]
+
+    def join(self, waiter: Waiter) -> None:
+        self.waiting[waiter.quota, waiter.place] = waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        self.waiting.pop((waiter.quota, waiter.place), None)
+
+    def learn(self, quota: str, limit: int, until: str) -> None:
+        self.uses[quota] = msgspec.structs.replace(
+            self.use(quota), learned=limit, learned_until=until
+        )
+
+    def creates(self, provider: str, window: int) -> int:
+        return self.made.get((provider, window), 0)
+
+    def count_create(self, provider: str, window: int, most: int) -> bool:
+        if self.creates(provider, window) >= most:
+            return False
+        self.made[provider, window] = self.creates(provider, window) + 1
+        return True
 
 
 class MemoryEvents:

@@ -71,6 +71,7 @@ class AnthropicDialect:
 
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b'{"requests":[', b",\n", b"]}")
+    creates_per_hour: int | None = None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
         params = fields.get("params")

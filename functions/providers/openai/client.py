@@ -209,7 +209,9 @@ def _refusal(batch: Batch) -> Refusal:
     message = next((error.message for error in errors if error.message), "no reason was given")
     said = f"OpenAI refused the batch: {message}"
     if code in _OVER_CAPACITY:
-        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
+        return Refusal(
+            code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, capacity=True
+        )
     if code in _ACCOUNT_CODES:
         return Refusal(
             code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, account=True

@@ -30,6 +30,9 @@ ENDPOINTS = (
 
 LIMITS = Limits(rows=50_000, bytes=200_000_000, inputs=50_000, output=2_000_000_000)
 
+_CREATES_PER_HOUR = 1_900
+"""OpenAI lets an account create 2,000 batches an hour; our sliding window is an estimate."""
+
 _TOKEN_BYTES = 6
 _DEFAULT_TOKENS = 1_024
 _MOST_TOKENS = 4_096
@@ -58,6 +61,7 @@ _embedding_body = msgspec.json.Decoder(_EmbeddingBody)
 class OpenAIDialect:
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
+    creates_per_hour: int | None = _CREATES_PER_HOUR
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
         return "body" in fields and ("url" in fields or "method" in fields)

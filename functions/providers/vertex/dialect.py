@@ -64,6 +64,7 @@ _generation = {
 class VertexDialect:
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
+    creates_per_hour: int | None = None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
         """A text under `request` is a column of a data row, not a Gemini request."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from functions.batch import laps
 from functions.batch.cleaning import TRIES
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
 from functions.batch.model import BatchState, ProviderObject, Refusal, ShardStep
@@ -20,7 +21,7 @@ def job_id(world: World) -> str:
     identity = world.drop("a.jsonl", jsonl([line(f"{n}", body(f"q{n}")) for n in range(2)]))
     world.shard(identity, {"range": 0, "start": 0, "end": None})
     world.open_round(identity, 1)
-    world.submitter("openai").submit(identity, SHARD, None)
+    world.submitter("openai").submit(identity, SHARD, laps.first())
     return identity
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from functions.batch import laps
 from functions.batch.rescuing import MOST_RUNS, rescue
 from functions.batch.waits import STUCK_DEFAULT
 from tests.support.driver import World
@@ -86,13 +87,13 @@ def test_a_batch_that_does_not_end_is_cancelled_with_an_alert_that_names_the_mod
     world.plan(job_id)
     world.shard(job_id, {"range": 0, "start": 0, "end": None})
     world.open_round(job_id, 1)
-    step = world.submitter("openai").submit(job_id, "01-00001", None)
-    laps = 0
+    step = world.submitter("openai").submit(job_id, "01-00001", laps.first())
+    polls = 0
     while "cancel" not in provider.calls:
         step = world.poller("openai").poll(job_id, "01-00001", step)
-        laps += 1
+        polls += 1
     assert step.waited > STUCK_DEFAULT
-    assert laps < 400
+    assert polls < 400
     assert "gpt-5-mini" in world.alerts.sent[0][0]
     world.poller("openai").poll(job_id, "01-00001", step)
     assert provider.calls.count("cancel") == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch import envelope, layout
+from functions.batch import envelope, laps, layout
 from functions.batch.assembling import INDEX_UP_TO
 from functions.batch.errors import Unavailable
 from functions.batch.lines import pack_keyed, row_key
@@ -92,7 +92,7 @@ def prepared(world: World, count: int, **caps: int) -> str:
 def test_a_round_that_is_opened_twice_is_the_same_round(world: World) -> None:
     identity = prepared(world, 30, rows=10)
     first = world.open_round(identity, 1)
-    world.submitter("openai").submit(identity, "01-00001", None)
+    world.submitter("openai").submit(identity, "01-00001", laps.first())
     assert world.open_round(identity, 1) == first
     assert world.ledger.shard(identity, "01-00001").status == "submitted"
     assert [kind for kind, _ in world.events.published] == ["Job Accepted"]
@@ -111,7 +111,7 @@ def test_a_shard_whose_workflow_broke_goes_on_from_where_it_stood(
 ) -> None:
     identity = prepared(world, 2)
     world.open_round(identity, 1)
-    world.submitter("openai").submit(identity, "01-00001", None)
+    world.submitter("openai").submit(identity, "01-00001", laps.first())
     for number in range(2, 5):
         opened = world.open_round(identity, number)
         assert [run.shard_id for run in opened.shards] == ["01-00001"]
@@ -161,7 +161,7 @@ def collected(world: World, provider: FakeProvider, lines: Any) -> str:
     """A job of three rows whose batch came back with `lines(ids)`."""
     identity = prepared(world, 3)
     world.open_round(identity, 1)
-    world.submitter("openai").submit(identity, "01-00001", None)
+    world.submitter("openai").submit(identity, "01-00001", laps.first())
     shard = world.ledger.shard(identity, "01-00001")
     provider.lines = lines([row_id(shard, row_key(0, row), shard.attempt) for row in range(3)])
     outputs = [ProviderObject(kind="output_file", id="out")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from functions.batch import laps
 from functions.batch.errors import (
     AccountBlocked,
     Conflict,
@@ -16,7 +17,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import ProviderObject, Shard, ShardStep
 from functions.batch.waits import LOOK_UP_SECONDS
-from tests.support.driver import World
+from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line
 
@@ -32,7 +33,7 @@ def job_id(world: World) -> str:
 
 
 def lap(world: World, job_id: str, step: ShardStep | None = None) -> ShardStep:
-    return world.submitter("openai").submit(job_id, SHARD, step)
+    return whole(world.submitter("openai").submit(job_id, SHARD, step or laps.first()))
 
 
 def record(world: World, job_id: str) -> Shard:

@@ -192,22 +192,48 @@ def test_results_that_are_not_there_are_explained(
     assert not (tmp_path / "out").exists()
 
 
-def test_cancel_puts_a_command_on_the_bus(
-    stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, ended_job: Make
-) -> None:
+@pytest.fixture
+def next_command(stack: Stack) -> Callable[[], tuple[str, Any]]:
+    """What arrives next on the bus: a command and its detail."""
     events, queues = stack.aws.client("events"), stack.aws.client("sqs")
     queue = queues.create_queue(QueueName="commands")["QueueUrl"]
     arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    pattern = json.dumps({"source": ["batchdrop.command"], "detail-type": ["Cancel Job"]})
+    pattern = json.dumps({"source": ["batchdrop.command"]})
     events.put_rule(Name="all", EventBusName=stack.bus, EventPattern=pattern)
     target = {"Id": "1", "Arn": arn["QueueArn"]}
     events.put_targets(Rule="all", EventBusName=stack.bus, Targets=[target])
+
+    def receive() -> tuple[str, Any]:
+        [got] = queues.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+        queues.delete_message(QueueUrl=queue, ReceiptHandle=got["ReceiptHandle"])
+        event = json.loads(got["Body"])
+        return event["detail-type"], event["detail"]
+
+    return receive
+
+
+def test_resume_puts_a_command_on_the_bus(
+    run: Run, next_command: Callable[[], tuple[str, Any]]
+) -> None:
+    result = run("resume", "anthropic")
+    assert result.exit_code == 0
+    assert "within 15 minutes" in result.stderr
+    assert next_command() == ("Resume Provider", {"provider": "anthropic"})
+    assert run("resume", "gemini").exit_code == 2
+
+
+def test_cancel_puts_a_command_on_the_bus(
+    run: Run,
+    writer: DynamoLedger,
+    new_job: Make,
+    ended_job: Make,
+    next_command: Callable[[], tuple[str, Any]],
+) -> None:
     writer.create_job(new_job("tickets-abc", status="running"))
     writer.create_job(ended_job("done"))
 
     assert run("cancel", "tick").exit_code == 0
-    got = queues.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
-    assert json.loads(got[0]["Body"])["detail"] == {"job_id": "tickets-abc"}
+    assert next_command() == ("Cancel Job", {"job_id": "tickets-abc"})
 
     result = run("cancel", "done")
     assert result.exit_code == 1

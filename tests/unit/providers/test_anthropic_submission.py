@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from functions.batch import laps
 from functions.batch.errors import (
     AccountBlocked,
     KeyMissing,
@@ -16,7 +17,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import Shard, ShardStep
 from functions.batch.waits import LOOK_UP_SECONDS
-from tests.support.driver import World
+from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line
 
@@ -40,7 +41,7 @@ def lost(world: World, provider: FakeProvider, job_id: str) -> ShardStep:
 
 
 def lap(world: World, job_id: str, step: ShardStep | None = None) -> ShardStep:
-    return world.submitter("openai").submit(job_id, SHARD, step)
+    return whole(world.submitter("openai").submit(job_id, SHARD, step or laps.first()))
 
 
 def record(world: World, job_id: str) -> Shard:
@@ -93,7 +94,7 @@ def test_several_candidates_park_the_shard_with_one_alert(
 def test_batches_of_the_jobs_other_shards_are_no_candidates(
     world: World, provider: FakeProvider, job_id: str, lost: ShardStep
 ) -> None:
-    world.submitter("openai").submit(job_id, "01-00002", None)
+    world.submitter("openai").submit(job_id, "01-00002", laps.first())
     sibling = world.ledger.shard(job_id, "01-00002").batch_id
     assert sibling is not None
     provider.script["find_batches"] = [doubt(sibling), doubt(sibling, "x"), doubt(sibling)]
