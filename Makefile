@@ -28,7 +28,9 @@ help:
 	@echo "make bench   sizes and import times of all functions"
 	@echo "make clean   remove what the above made"
 
-setup: .venv/.stamp node_modules/.stamp
+# Both at once: each of them waits for the network most of the time.
+setup:
+	@$(MAKE) --no-print-directory -j2 .venv/.stamp node_modules/.stamp
 
 # The newest Python that really runs: a pyenv shim may be on the PATH and fail.
 define find_python
@@ -88,15 +90,17 @@ unit: setup
 e2e: setup
 	$(PYTHON) -m pytest -q tests/integration tests/crash tests/e2e
 
-# One after the other, whatever -j says: the steps share two cores, and the cheap ones come first.
+# One after the other, whatever -j says: the cheap ones come first.
 check: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory unit
 
+# The end-to-end tests wait most of the time: the others run beside them.
 test: setup
-	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory -j2 --output-sync=line unit e2e
 
 bench: setup
 	@$(PYTHON) -m bench.imports
