@@ -35,7 +35,7 @@ from local.cloud import machine_architecture
 
 ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0
-OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
+OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
 NOT_HANDLERS = ("__init__", "wiring", "steps")
 SDKS = (
     *("boto3", "botocore", "aws_lambda_powertools"),

@@ -1,4 +1,5 @@
-"""The functions of a shard workflow, one set for each provider, each with that provider's SDK."""
+"""The functions of a shard workflow and the janitor's, one set for each provider, each with that
+provider's SDK."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import clean_up, collect, poll, submit
+from functions.handlers import clean_up, collect, poll, submit, tidy
 from functions.settings import ProviderSettings
 from infra.events import Alerts
 from infra.functions import FULL_CORE_MB, Function, Platform
@@ -94,6 +95,16 @@ class ProviderFunctions(Construct):
             timeout=SHORT,
         )
 
+        self.tidy = Function(
+            self,
+            "Tidy",
+            handler=tidy,
+            settings=settings,
+            platform=platform,
+            bundle=provider.bundle,
+        )
+
     @property
     def all(self) -> tuple[Function, ...]:
+        """Those of the shard's workflow."""
         return (self.submit, self.poll, self.collect, self.clean_up)

@@ -11,6 +11,7 @@ from infra.config import Config
 from infra.events import Alerts, Bus, DeadLetters
 from infra.functions import Function, Platform
 from infra.intake import Intake
+from infra.janitor import Janitor
 from infra.job_functions import JobFunctions
 from infra.job_workflow import JobWorkflow
 from infra.ledger import Ledger
@@ -59,6 +60,7 @@ class BatchdropStack(Stack):
         self.intake = self._intake()
         self._commands()
         self._rescue()
+        Janitor(self, "Janitor", functions=self.shard_functions, alerts=self.alerts)
         self._grant_job_functions()
         self._grant_shard_functions()
         self._outputs()
@@ -166,10 +168,10 @@ class BatchdropStack(Stack):
     def _grant_shard_functions(self) -> None:
         work = self.storage.work
         for functions in self.shard_functions:
-            for step in functions.all:
+            for step in (*functions.all, functions.tidy):
                 self.secrets.grant_read(step.function, provider=functions.provider.name)
                 self.ledger.grant(step.function, "GetItem", "PutItem", "UpdateItem", "Query")
-                if step is not functions.clean_up:  # the others hold leases, and give them back
+                if step is not functions.clean_up:  # the others delete leases or notes
                     self.ledger.grant(step.function, "DeleteItem")
                 self.alerts.grant_publish(step.function)
             work.grant_read(functions.submit.function)

@@ -2,7 +2,8 @@
 
 `pk`/`sk`: `JOB#<job_id>` with `JOB`, `SHARD#<shard_id>` and `FILE#<shard_id>#<kind>#<id>` below;
 `ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before;
-`PROVIDER#<provider>` with `PROVIDER`, and `MISSING#<job_id>#<shard_id>` for batches not found.
+`PROVIDER#<provider>` with `PROVIDER`, `MISSING#<job_id>#<shard_id>` for batches not found, and
+`LEFT#<job_id>#<shard_id>#<kind>#<id>` for what was left behind.
 """
 
 from __future__ import annotations
@@ -188,6 +189,18 @@ class DynamoLedger:
         prefix = "FILE#" if shard_id is None else f"FILE#{shard_id}#"
         return self._query(_job_pk(job_id), prefix, ProviderFile)
 
+    def note_left(self, file: ProviderFile) -> None:
+        record = {**to_plain(file), "pk": _provider_pk(file.provider), "sk": _left_sk(file)}
+        self._dynamodb.put_item(TableName=self._table, Item=to_item(record))
+
+    def forget_left(self, file: ProviderFile) -> None:
+        self._dynamodb.delete_item(
+            TableName=self._table, Key=item_key(_provider_pk(file.provider), _left_sk(file))
+        )
+
+    def left(self, provider: str) -> Iterator[ProviderFile]:
+        return self._query(_provider_pk(provider), "LEFT#", ProviderFile)
+
     def index_rows(
         self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
     ) -> None:
@@ -244,6 +257,10 @@ class DynamoLedger:
 
 def _provider_pk(provider: str) -> str:
     return f"PROVIDER#{provider}"
+
+
+def _left_sk(file: ProviderFile) -> str:
+    return f"LEFT#{file.job_id}#{file.shard_id}#{file.kind}#{file.id}"
 
 
 def _missing_sk(shard: Shard) -> str:

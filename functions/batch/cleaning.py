@@ -40,6 +40,8 @@ class Cleaner(msgspec.Struct, kw_only=True):
             wait = waits.trouble_wait(tries - 1)
             return ShardStep(next="again", wait_seconds=wait, lap=tries)
         if told:
+            for file in self._files(shard):
+                self.ledger.note_left(file)
             self.alerts.alert(
                 f"Batchdrop: {len(told)} files left at {shard.provider}",
                 f"Job {job_id}, shard {shard_id}: " + "; ".join(told[:20]),

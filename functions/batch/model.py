@@ -386,6 +386,16 @@ class ProviderObject(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class Owned(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies at a provider under a stack's name, with the shard that it was made for."""
+
+    kind: str
+    id: str
+    created_at: str
+    job_id: str
+    shard_id: str
+
+
 class Usage(msgspec.Struct, kw_only=True):
     """Tokens. Input includes cache reads and writes, output includes reasoning."""
 

@@ -19,6 +19,7 @@ from functions.batch.model import (
     JobStatus,
     Lease,
     Limits,
+    Owned,
     ParsedRow,
     ProviderFile,
     ProviderObject,
@@ -138,6 +139,14 @@ class Ledger(Protocol):
     def save_file(self, file: ProviderFile) -> None: ...
 
     def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]: ...
+
+    def note_left(self, file: ProviderFile) -> None:
+        """What an ended shard or job has left behind, for the janitor."""
+        ...
+
+    def forget_left(self, file: ProviderFile) -> None: ...
+
+    def left(self, provider: str) -> Iterator[ProviderFile]: ...
 
     def index_rows(
         self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
@@ -269,6 +278,10 @@ class Provider(Protocol):
 
     def delete(self, file: ProviderFile) -> None:
         """Raises `Missing` where it is gone already."""
+        ...
+
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        """What can be told by its name to be the stack's, created after `since`."""
         ...
 
 

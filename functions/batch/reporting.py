@@ -48,6 +48,9 @@ class Reporter(msgspec.Struct, kw_only=True):
         summary = self._summary(job)
         key = layout.result(job_id, "summary.json")
         self.results.put(key, msgspec.json.format(msgspec.json.encode(summary), indent=2))
+        for file in self.ledger.files(job_id):
+            if file.deleted_at is None:
+                self.ledger.note_left(file)
         self._publish(job)
         return job.status
 

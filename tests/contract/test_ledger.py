@@ -96,6 +96,19 @@ def test_a_provider_is_resumed_at_a_time(ledger: Ledger) -> None:
     assert before <= first <= now()
 
 
+def test_what_is_left_behind_is_known_by_its_provider(ledger: Ledger) -> None:
+    file = ProviderFile(
+        job_id="j", shard_id="s", provider=uuid4().hex, kind="k", id="i", created_at=now()
+    )
+    for _ in range(2):
+        ledger.note_left(file)
+    assert list(ledger.left(file.provider)) == [file]
+    assert list(ledger.left(uuid4().hex)) == []
+    for _ in range(2):
+        ledger.forget_left(file)
+    assert list(ledger.left(file.provider)) == []
+
+
 def test_a_missing_batch_keeps_the_time_at_which_it_was_missed_first(ledger: Ledger) -> None:
     lost = msgspec.structs.replace(shard("j"), provider=uuid4().hex)
     ledger.note_missing(lost)

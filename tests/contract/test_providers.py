@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,21 @@ def test_staged_files_are_found_again_and_no_others(subject: Subject, sim: Simul
         assert subject.provider.find_staged(tag, subject.since) == staged
 
 
+def test_what_carries_the_stacks_name_is_told_and_nothing_else(
+    subject: Subject, sim: Simulator
+) -> None:
+    """But for batches that have no names: those are known to the ledger alone."""
+    batch_id, _, staged = subject.send(["a", "b"])
+    subject.send(["c"], FOREIGN[0])
+    state = subject.end(batch_id)
+    found = {each.id: each for each in subject.provider.owned(TAG.stack, NO_SINCE)}
+    wanted = {file.id for file in subject.to_delete(batch_id, staged, state)}
+    assert set(found) == (wanted if subject.provider.uses_staged_files else set())
+    assert {(each.job_id, each.shard_id) for each in found.values()} <= {(TAG.job_id, TAG.shard_id)}
+    recent = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    assert all(each.created_at > recent for each in found.values())
+
+
 def test_a_cancelled_batch_ends_with_what_was_done(subject: Subject, sim: Simulator) -> None:
     sim.reset(batch_seconds=10)
     batch_id, ids, _ = subject.send(["a", "b"])
@@ -423,6 +439,7 @@ def calls(subject: Subject) -> dict[str, Callable[[], object]]:
     if subject.provider.uses_staged_files:
         made["stage"] = lambda: subject.provider.stage(path, TAG)
         made["find_staged"] = lambda: subject.provider.find_staged(TAG, NO_SINCE)
+        made["owned"] = lambda: list(subject.provider.owned(TAG.stack, NO_SINCE))
     return made
 
 

@@ -14,7 +14,7 @@ from tests.infra.deployed import Deployed, flat, listed
 from tests.infra.test_storage import denies_plain_http
 
 PROVIDERS = [provider.name for provider in providers(Config())]
-STEPS = ("submit", "poll", "collect", "clean_up")
+STEPS = ("submit", "poll", "collect", "clean_up", "tidy")
 HANDLERS = (
     "intake",
     "plan",
@@ -119,7 +119,7 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_runs(
 
 def test_queues_are_encrypted_and_take_tls_only(deployed: Deployed) -> None:
     queues = deployed.of_type("SQS::Queue")
-    assert len(queues) == 4
+    assert len(queues) == 5
     for queue in queues.values():
         assert queue["Properties"]["SqsManagedSseEnabled"] is True
         assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
@@ -206,13 +206,14 @@ def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
         ("CommandDeadL", "EventsComman"),
         ("IntakeDeadLe", "IntakeObject"),
         ("IntakeQueue6", "IntakeObject"),
+        ("JanitorDeadL", "JanitorDaily"),
         ("RescueDeadLe", "RescueExecut"),
     ]
 
 
 def test_dead_letters_raise_an_alarm(deployed: Deployed) -> None:
     alarms = deployed.of_type("CloudWatch::Alarm")
-    assert len(alarms) == 3
+    assert len(alarms) == 4
     for name, alarm in alarms.items():
         properties = alarm["Properties"]
         assert "DeadLetters" in name

@@ -56,6 +56,7 @@ for label in LABELS:
     FUNCTIONS[f"{label}PollRole"] = {**own, **ALERT}
     FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own, **ALERT}
     FUNCTIONS[f"{label}CleanUpRole"] = {**own, LEDGER: SHARD_ITEMS, **ALERT}
+    FUNCTIONS[f"{label}TidyRole"] = {**own, **ALERT}
 
 
 def rights(deployed: Deployed, role: str) -> dict[str, set[str]]:

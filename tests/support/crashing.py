@@ -38,7 +38,7 @@ _PURE = frozenset({"uri"})
 _READS = frozenset(
     {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "job", "keys"}
     | {"pin", "poll", "recipe", "shard", "shards", "creates", "find_lease", "leases", "line"}
-    | {"missing", "resumed_at", "use"}
+    | {"left", "missing", "resumed_at", "use"}
 )
 """Methods of ports that change nothing. One that is missing here costs time, not truth."""
 

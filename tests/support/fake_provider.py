@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from functions.batch.model import BatchState, Group, ProviderFile, ProviderObject, Tag
+from functions.batch.model import BatchState, Group, Owned, ProviderFile, ProviderObject, Tag
 
 Script = list[Any]
 
@@ -69,6 +69,9 @@ class FakeProvider:
 
     def cancel(self, batch_id: str) -> None:
         self._next("cancel", lambda: None)
+
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        yield from self._next("owned", lambda: [])
 
     def delete(self, file: ProviderFile) -> None:
         self._next("delete", lambda: self.deleted.append(file.id))

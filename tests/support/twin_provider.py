@@ -21,12 +21,14 @@ from functions.batch.model import (
     BatchState,
     Group,
     Limits,
+    Owned,
     ParsedRow,
     ProviderFile,
     ProviderObject,
     RowError,
     Tag,
     Weight,
+    now,
 )
 
 LASTS = 2
@@ -130,6 +132,7 @@ class TwinProvider:
         self.lost = 0
         self.expiring = 0
         self.failing: dict[str, int] = {}
+        self.today = now()
         self.billed: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
         self.created = 0
@@ -265,6 +268,20 @@ class TwinProvider:
         if not batch.ended:
             batch.share = 0.5
             self._end(batch)
+
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        named = [(kind, identity, tag) for identity, (kind, tag, _) in self._files.items()]
+        if self.batch_kind is not None and self._named:
+            named += [(self.batch_kind, each.id, each.tag) for each in self.batches.values()]
+        for kind, identity, tag in named:
+            if tag.stack == stack:
+                yield Owned(
+                    kind=kind,
+                    id=identity,
+                    created_at=self.today,
+                    job_id=tag.job_id,
+                    shard_id=tag.shard_id,
+                )
 
     def delete(self, file: ProviderFile) -> None:
         if file.id in self._files:

@@ -124,6 +124,7 @@ class MemoryLedger:
         self.shard_records: dict[tuple[str, str], Shard] = {}
         self.file_records: dict[tuple[str, str, str, str], ProviderFile] = {}
         self.rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.left_records: dict[tuple[str, str, str, str], ProviderFile] = {}
         self.resumed: dict[str, str] = {}
         self.missed: dict[tuple[str, str, str], str] = {}
 
@@ -202,6 +203,17 @@ class MemoryLedger:
     def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]:
         for (owner, shard, _, _), file in sorted(self.file_records.items()):
             if owner == job_id and shard_id in (None, shard):
+                yield _copied(file)
+
+    def note_left(self, file: ProviderFile) -> None:
+        self.left_records[_place(file)] = _copied(file)
+
+    def forget_left(self, file: ProviderFile) -> None:
+        self.left_records.pop(_place(file), None)
+
+    def left(self, provider: str) -> Iterator[ProviderFile]:
+        for _, file in sorted(self.left_records.items()):
+            if file.provider == provider:
                 yield _copied(file)
 
     def index_rows(

@@ -34,6 +34,7 @@ from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
     Group,
+    Owned,
     Progress,
     ProviderFile,
     ProviderObject,
@@ -181,6 +182,11 @@ class AnthropicProvider:
     def delete(self, file: ProviderFile) -> None:
         with _translated():
             self._client.messages.batches.delete(file.id)
+
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        """Nothing: a batch has no name, so that one which the ledger does not know cannot be told
+        from others'. Anthropic deletes it after 29 days."""
+        return iter(())
 
 
 def _rows(batch: MessageBatch) -> int:

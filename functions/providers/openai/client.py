@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -30,6 +30,7 @@ from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
     Group,
+    Owned,
     Progress,
     ProviderFile,
     ProviderObject,
@@ -172,6 +173,26 @@ class OpenAIProvider:
         with _translated():
             self._client.files.delete(file.id)
 
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        """Inputs by their names; answers, which have none, by the batches that they belong to."""
+        earliest = _seconds(since)
+        with _translated():
+            for file in self._client.files.list(purpose="batch", order="desc"):
+                if file.created_at < earliest:
+                    break
+                parts = file.filename.split(".")
+                if len(parts) == 5 and parts[0] == stack:  # as `_name` makes them
+                    yield _owned("input_file", file.id, file.created_at, parts[1], parts[2])
+            for batch in self._client.batches.list(limit=100):
+                if batch.created_at < earliest:
+                    break
+                marks = batch.metadata or {}
+                if marks.get("batchdrop_stack") != stack:
+                    continue
+                which = (marks.get("job_id", ""), marks.get("shard_id", ""))
+                for output in _outputs(batch):
+                    yield _owned(output.kind, output.id, batch.created_at, *which)
+
 
 def _name(tag: Tag) -> str:
     return f"{tag.stack}.{tag.job_id}.{tag.shard_id}."
@@ -188,19 +209,28 @@ def _seconds(since: str) -> float:
 def _state(batch: Batch, asked: float | None) -> BatchState:
     """An unknown status counts as running: new ones are more likely steps than ends."""
     counts = batch.request_counts
-    outputs = (("output_file", batch.output_file_id), ("error_file", batch.error_file_id))
     outcome = STATES.get(batch.status)
     return BatchState(
         status=batch.status,
         outcome=outcome,
         complete=batch.status == "completed",
-        outputs=[ProviderObject(kind=kind, id=identity) for kind, identity in outputs if identity],
+        outputs=_outputs(batch),
         refusal=_refusal(batch) if outcome == "refused" else None,
         progress=None
         if counts is None
         else Progress(total=counts.total, completed=counts.completed, failed=counts.failed),
         retry_after=asked,
     )
+
+
+def _outputs(batch: Batch) -> list[ProviderObject]:
+    named = (("output_file", batch.output_file_id), ("error_file", batch.error_file_id))
+    return [ProviderObject(kind=kind, id=identity) for kind, identity in named if identity]
+
+
+def _owned(kind: str, identity: str, created: int, job_id: str, shard_id: str) -> Owned:
+    at = datetime.fromtimestamp(created, UTC).isoformat()
+    return Owned(kind=kind, id=identity, created_at=at, job_id=job_id, shard_id=shard_id)
 
 
 def _refusal(batch: Batch) -> Refusal:

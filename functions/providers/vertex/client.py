@@ -24,6 +24,7 @@ from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
     Group,
+    Owned,
     ProviderFile,
     ProviderObject,
     Tag,
@@ -31,12 +32,16 @@ from functions.batch.model import (
 from functions.providers.vertex import credentials
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import (
+    STACK_LABEL,
     display_name,
     is_our_object,
     is_ours,
     labels,
     model_name,
     prefix,
+    shard_of,
+    stack_label,
+    stack_prefix,
 )
 from functions.providers.vertex.sdk import BatchPredictionJob, JobServiceClient
 from functions.providers.vertex.states import batch_state, outcome_of
@@ -198,6 +203,33 @@ class VertexProvider:
             if time.monotonic() > ends:
                 raise Unavailable("deleting", f"{_SERVICE} is still deleting {file.id}.")
             time.sleep(0.5)
+
+    def owned(self, stack: str, since: str) -> Iterator[Owned]:
+        for address, made in self._bucket.dated(self._bucket.address(stack_prefix(stack))):
+            which = shard_of(address)
+            if which is not None:
+                yield Owned(
+                    kind=OBJECT, id=address, created_at=made, job_id=which[0], shard_id=which[1]
+                )
+        request = {
+            "parent": self._parent,
+            "filter": f'labels.{STACK_LABEL}="{stack_label(stack)}"',
+            "page_size": 100,
+        }
+        with translated(_SERVICE):
+            for job in self._jobs.list_batch_prediction_jobs(
+                request=request, retry=None, timeout=TIMEOUT_SECONDS
+            ):
+                marks = job.labels
+                made = job.create_time.isoformat()
+                if marks.get(STACK_LABEL) == stack_label(stack) and made >= since:
+                    yield Owned(
+                        kind=JOB,
+                        id=job.name,
+                        created_at=made,
+                        job_id=marks["batchdrop_job"],
+                        shard_id=marks["batchdrop_shard"],
+                    )
 
     def _job(self, name: str) -> Any:
         with translated(_SERVICE):

@@ -15,6 +15,9 @@ from functions.batch.model import Tag
 _ROOT = "batchdrop/"
 _OURS = re.compile(f"gs://[^/]+/{_ROOT}.")
 
+_SHARD = re.compile(f"gs://[^/]+/{_ROOT}[^/]+/([^/]+)/([^/]+)/")
+STACK_LABEL = "batchdrop_stack"
+
 _MOST_NAME = 128
 _MOST_LABEL = 63
 _NO_LABEL = re.compile(r"[^a-z0-9_-]+")
@@ -28,7 +31,21 @@ def model_name(model: str) -> str:
 
 
 def prefix(tag: Tag) -> str:
-    return f"{_ROOT}{tag.stack}/{tag.job_id}/{tag.shard_id}/"
+    return f"{stack_prefix(tag.stack)}{tag.job_id}/{tag.shard_id}/"
+
+
+def stack_prefix(stack: str) -> str:
+    return f"{_ROOT}{stack}/"
+
+
+def shard_of(address: str) -> tuple[str, str] | None:
+    """The job and the shard that an object of ours was made for."""
+    found = _SHARD.match(address)
+    return None if found is None else (found[1], found[2])
+
+
+def stack_label(stack: str) -> str:
+    return _label(stack)
 
 
 def display_name(tag: Tag) -> str:
@@ -39,7 +56,7 @@ def display_name(tag: Tag) -> str:
 
 def labels(tag: Tag) -> dict[str, str]:
     return {
-        "batchdrop_stack": _label(tag.stack),
+        STACK_LABEL: stack_label(tag.stack),
         "batchdrop_job": _label(tag.job_id),
         "batchdrop_shard": _label(tag.shard_id),
         "batchdrop_attempt": _label(str(tag.attempt)),

@@ -10,6 +10,7 @@ begun, and can make no second object.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,6 +87,14 @@ class Bucket:
         with translated(_SERVICE):
             found = self._client.list_blobs(bucket, prefix=name, timeout=_TIMEOUT, retry=None)
             return [f"{_SCHEME}{bucket}/{blob.name}" for blob in found]
+
+    def dated(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """All addresses that begin so, each with the time of its creation. Raises `Missing`."""
+        bucket, name = _parted(prefix)
+        with translated(_SERVICE):
+            for blob in self._client.list_blobs(bucket, prefix=name, timeout=_TIMEOUT, retry=None):
+                made = blob.time_created or datetime.now(UTC)
+                yield f"{_SCHEME}{bucket}/{blob.name}", made.isoformat()
 
     def chunks(self, address: str) -> Iterator[bytes]:
         """The object's bytes, of one generation from beginning to end. Raises `Missing`."""

@@ -1,0 +1,30 @@
+"""Looks once a day for what is left at a provider, and deletes what nobody else will."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger
+
+from functions.batch.tidying import Janitor
+from functions.handlers import wiring
+from functions.settings import ProviderSettings
+
+_logger = Logger()
+
+wiring.preload()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    settings = ProviderSettings.from_env()
+    janitor = Janitor(
+        stack=settings.stack,
+        name=settings.provider,
+        ledger=wiring.ledger(settings.jobs_table),
+        provider=wiring.provider(settings),
+        alerts=wiring.alerts(settings.alert_topic),
+    )
+    done: dict[str, Any] = msgspec.to_builtins(janitor.tidy())
+    _logger.info("tidy", extra=done)
+    return done
