@@ -29,7 +29,7 @@ CORPUS = ROOT / "tests" / "corpus"
 COUNTS = CORPUS / "o200k.json"
 WEIGHTS = ROOT / "functions" / "batch" / "token_weights.py"
 
-UNIT = 80
+UNIT = 102
 HIGHEST = 65_520 // SAMPLE
 DENSE_SHARE = 0.42
 OWN = 0.3  # how firmly a byte is held to its group
@@ -161,11 +161,11 @@ def write(found: dict[str, bytes]) -> None:
     lines = [
         '"""What each byte of a text weighs: written by `bench/calibrate.py`, not by hand."""',
         "",
-        "UNIT = %d" % UNIT,
+        f"UNIT = {UNIT}",
         '"""Of this many a token is made."""',
         "",
-        "DENSE_ABOVE = %d" % round(DENSE_SHARE * UNIT),
-        '"""Weight of a character from which a text counts as no prose: numbers, hashes, base64."""',
+        f"DENSE_ABOVE = {round(DENSE_SHARE * UNIT)}",
+        '"""Weight of a character from which a text is no prose: numbers, hashes, base64."""',
     ]
     for name, table in found.items():
         digits = table.hex()
