@@ -1,4 +1,4 @@
-"""Fits the weights of `functions.batch.estimating` to o200k's counts of `tests/corpus`.
+"""Fits the weights of `functions.batch.tokens` to o200k's counts of `tests/corpus`.
 
     mkdir -p /tmp/o200k && npm install --prefix /tmp/o200k gpt-tokenizer@4.0.0
     python -m bench.calibrate --count /tmp/o200k   # counts the corpus anew
@@ -21,8 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from functions.batch import estimating, token_weights
-from functions.batch.estimating import SAMPLE, unindented
+from functions.batch import token_weights
+from functions.batch import tokens as estimator
+from functions.batch.tokens import SAMPLE, unindented
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "corpus"
@@ -179,7 +180,7 @@ def errors(texts: list[Passage]) -> dict[str, tuple[int, float]]:
     sums: dict[str, tuple[int, float]] = {}
     for each in texts:
         counted, estimated = sums.get(each.kind, (0, 0.0))
-        sums[each.kind] = counted + each.tokens, estimated + estimating.text_tokens(each.text)
+        sums[each.kind] = counted + each.tokens, estimated + estimator.text_tokens(each.text)
     return {kind: (counted, found / counted - 1) for kind, (counted, found) in sums.items()}
 
 
@@ -203,7 +204,7 @@ def main() -> None:
     if options.write:
         write(tables([each for each in texts if not each.held_out]))
         importlib.reload(token_weights)
-        importlib.reload(estimating)
+        importlib.reload(estimator)
     report(texts)
 
 

@@ -1,7 +1,8 @@
 """The ledger in DynamoDB: one table, conditional writes.
 
 `pk`/`sk`: `JOB#<job_id>` with `JOB`, `SHARD#<shard_id>` and `FILE#<shard_id>#<kind>#<id>` below;
-`ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before.
+`ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before; what
+was learned of a model, see `functions.aws.learned`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from functions.aws import learned
 from functions.aws.objects import code_of
 from functions.batch.errors import Conflict
+from functions.batch.learning import Learned
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     IndexedRow,
@@ -157,6 +160,12 @@ class DynamoLedger:
         while some := list(islice(waiting, _BATCH)):
             items = [_row_item(job_id, results, row, expires_at, seen) for row in some]
             self._write_all([{"PutRequest": {"Item": _item(item)}} for item in items])
+
+    def learned(self, provider: str, model: str) -> Learned:
+        return learned.learned(self._dynamodb, self._table, provider, model)
+
+    def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
+        return learned.learn(self._dynamodb, self._table, provider, model, lesson, once=once)
 
     def _write_all(self, requests: list[dict[str, Any]]) -> None:
         delay = 0.05
