@@ -80,7 +80,11 @@ GROUPS: dict[str, tuple[float, bytes]] = {
     "digit": (0.6, b"0123456789"),
     "stop": (0.4, b".,;:!?'\"-()"),
     "sign": (0.7, b"#$%&*+/<=>@[\\]^_`{|}~"),
-    "accent": (0.8, bytes(range(0xC2, 0xCE))),
+    "accent": (0.8, b"\xc2\xc3" + bytes(range(0xC6, 0xCE))),
+    "eastern": (
+        1.9,
+        b"\xc4\xc5",
+    ),  # in Polish, Czech, Hungarian or Turkish the whole text costs more
     "greek": (0.4, b"\xce\xcf"),
     "cyrillic": (0.25, b"\xd0\xd1\xd2\xd3"),
     "hebrew": (0.4, b"\xd4\xd5\xd6\xd7"),
