@@ -3,7 +3,8 @@
 `pk`/`sk`: `JOB#<job_id>` with `JOB`, `SHARD#<shard_id>` and `FILE#<shard_id>#<kind>#<id>` below;
 `ROW#<job_id>#<sha256 of custom_id>` with `ROW`, or `ROW#<row>` where the id was seen before;
 `PROVIDER#<provider>` with `PROVIDER`, `MISSING#<job_id>#<shard_id>` for batches not found, and
-`LEFT#<job_id>#<shard_id>#<kind>#<id>` for what was left behind.
+`LEFT#<job_id>#<shard_id>#<kind>#<id>` for what was left behind. What was learned of a model: see
+`functions.aws.learned`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from uuid import uuid4
 import msgspec
 from botocore.exceptions import ClientError
 
+from functions.aws import learned
 from functions.aws.items import from_item, item_key, to_item, to_plain, to_value
 from functions.aws.objects import code_of
 from functions.batch.errors import Conflict
+from functions.batch.learning import Learned
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     IndexedRow,
@@ -209,6 +212,12 @@ class DynamoLedger:
         while some := list(islice(waiting, _BATCH)):
             items = [_row_item(job_id, results, row, expires_at, seen) for row in some]
             self._write_all([{"PutRequest": {"Item": to_item(item)}} for item in items])
+
+    def learned(self, provider: str, model: str) -> Learned:
+        return learned.learned(self._dynamodb, self._table, provider, model)
+
+    def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
+        return learned.learn(self._dynamodb, self._table, provider, model, lesson, once=once)
 
     def _write_all(self, requests: list[dict[str, Any]]) -> None:
         delay = 0.05

@@ -115,13 +115,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Weight(msgspec.Struct, kw_only=True):
-    """What a row, or several, take of the limits. `tokens`: of input, estimated."""
+    """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
+    `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask
+    for several) come from a row that sets them no limit."""
 
     rows: int = 0
     bytes: int = 0
     inputs: int = 0
     output: int = 0
     tokens: int = 0
+    max_output: int = 0
+    unbounded: int = 0
 
     def plus(self, other: Weight) -> Weight:
         return Weight(
@@ -130,6 +134,8 @@ class Weight(msgspec.Struct, kw_only=True):
             inputs=self.inputs + other.inputs,
             output=self.output + other.output,
             tokens=self.tokens + other.tokens,
+            max_output=self.max_output + other.max_output,
+            unbounded=self.unbounded + other.unbounded,
         )
 
     def add(self, other: Weight) -> None:
@@ -138,6 +144,8 @@ class Weight(msgspec.Struct, kw_only=True):
         self.inputs += other.inputs
         self.output += other.output
         self.tokens += other.tokens
+        self.max_output += other.max_output
+        self.unbounded += other.unbounded
 
     def fits(self, limits: Limits) -> bool:
         return (

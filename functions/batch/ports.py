@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from functions.batch.learning import Learned
 from functions.batch.model import (
     Answer,
     BatchState,
@@ -153,6 +154,15 @@ class Ledger(Protocol):
     ) -> None:
         """`results` is the address of the file that the rows' offsets point into; `expires_at`
         in seconds since 1970."""
+        ...
+
+    def learned(self, provider: str, model: str) -> Learned:
+        """All lessons of a model added up: empty before the first."""
+        ...
+
+    def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
+        """Adds a lesson, atomically. `once` names it: given again, it adds nothing, and the answer
+        is False."""
         ...
 
 

@@ -28,7 +28,7 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
 
 def check_nul(line: bytes) -> None:
     """Raises `InvalidRow` for an escaped NUL: providers refuse a whole file for one."""
-    if b"\\u0000" in line and _ESCAPED_NUL.search(line):
+    if b"\\" in line and b"\\u0000" in line and _ESCAPED_NUL.search(line):
         raise InvalidRow("nul_character", r"The line holds a NUL character (\u0000).")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from functions.aws.ledger import INLINE_BYTES, DynamoLedger
 from functions.batch.errors import Conflict
+from functions.batch.learning import Learned
 from functions.batch.model import (
     IndexedRow,
     Job,
@@ -161,6 +163,97 @@ def test_files_are_kept_with_their_shard(ledger: Ledger, job_id: str) -> None:
     assert [each.deleted_at is None for each in ledger.files(job_id)] == [False]
     assert list(ledger.files(job_id, "01-00002")) == []
     assert len(list(ledger.files(job_id, "01-00001"))) == 1
+
+
+def model_name() -> str:
+    return f"publishers/x/models/m-{uuid4().hex[:8]}"
+
+
+def test_lessons_add_up_for_each_model(ledger: Ledger) -> None:
+    model = model_name()
+    assert ledger.learned("openai", model) == Learned()
+    lesson = Learned(rows=10, tokens=1_000, input_tokens=1_300, max_output=50, bounded_output=20)
+    assert ledger.learn("openai", model, lesson, once="job-a/01-00001")
+    assert ledger.learned("openai", model) == lesson
+    more = Learned(rows=1, tokens=3, input_tokens=2**40, unbounded=2, unbounded_output=5)
+    assert ledger.learn("openai", model, more, once="job-a/01-00002")
+    sums = ledger.learned("openai", model)
+    assert (sums.rows, sums.tokens, sums.input_tokens) == (11, 1_003, 2**40 + 1_300)
+    assert (sums.max_output, sums.bounded_output) == (50, 20)
+    assert (sums.unbounded, sums.unbounded_output) == (2, 5)
+    assert ledger.learned("vertex", model) == Learned()
+
+
+def test_a_lesson_given_twice_teaches_once(ledger: Ledger) -> None:
+    model, other = model_name(), model_name()
+    lesson = Learned(rows=10, tokens=1_000, input_tokens=2_000)
+    assert ledger.learn("openai", model, lesson, once="job-a/01-00001")
+    assert not ledger.learn("openai", model, lesson, once="job-a/01-00001")
+    assert ledger.learned("openai", model) == lesson
+    assert ledger.learn("openai", other, lesson, once="job-a/01-00001")
+
+
+def test_lessons_given_at_once_all_count(ledger: Ledger) -> None:
+    model = model_name()
+
+    def teach(number: int) -> bool:
+        return ledger.learn("openai", model, Learned(rows=number), once=f"s{number % 20}")
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(teach, [*range(20)]))
+        again = list(pool.map(teach, [*range(20)]))
+    assert all(taken)
+    assert not any(again)
+    assert ledger.learned("openai", model).rows == sum(range(20))
+
+
+class BusyDynamo:
+    """Turns transactions away, as for another one that writes the same item."""
+
+    def __init__(self, dynamodb: Any, refusals: int, reason: str = "TransactionConflict") -> None:
+        self._dynamodb = dynamodb
+        self._reason = reason
+        self.refusals = refusals
+
+    def transact_write_items(self, **call: Any) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            reasons = [{"Code": "None"}, {"Code": self._reason}]
+            response: Any = {
+                "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+                "CancellationReasons": reasons,
+            }
+            raise ClientError(response, "TransactWriteItems")
+        return self._dynamodb.transact_write_items(**call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+
+def test_a_lesson_waits_for_its_turn(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    model = model_name()
+    lesson = Learned(rows=1, tokens=1, input_tokens=1)
+    busy = DynamoLedger(BusyDynamo(dynamodb, 5), "contract")
+    assert busy.learn("openai", model, lesson, once="a")
+    assert busy.learned("openai", model) == lesson
+    for refusals, reason in ((100, "TransactionConflict"), (1, "ThrottlingError")):
+        stuck = DynamoLedger(BusyDynamo(dynamodb, refusals, reason), "contract")
+        with pytest.raises(ClientError):
+            stuck.learn("openai", model, lesson, once="b")
+    assert busy.learned("openai", model) == lesson
+
+
+def test_what_remembers_a_lesson_expires_and_its_sums_do_not(dynamodb: Any) -> None:
+    model = model_name()
+    DynamoLedger(dynamodb, "contract").learn("openai", model, Learned(rows=1), once="a")
+
+    def item(sort: str) -> Any:
+        key = {"pk": {"S": f"LEARNED#openai/{model}"}, "sk": {"S": sort}}
+        return dynamodb.get_item(TableName="contract", Key=key)["Item"]
+
+    assert int(item("LESSON#a")["expires_at"]["N"]) > time.time() + 80 * 24 * 3_600
+    assert "expires_at" not in item("LEARNED")
 
 
 def test_rows_are_found_by_the_hash_of_their_id(dynamodb: Any) -> None:

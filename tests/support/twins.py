@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from functions.batch.errors import Conflict, InputChanged
+from functions.batch.learning import Learned
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     IndexedRow,
@@ -115,7 +116,7 @@ def _copied(record: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in (Job, Shard, ProviderFile)}
+_decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in (Job, Shard, ProviderFile, Learned)}
 
 
 class MemoryLedger:
@@ -127,6 +128,7 @@ class MemoryLedger:
         self.left_records: dict[tuple[str, str, str, str], ProviderFile] = {}
         self.resumed: dict[str, str] = {}
         self.missed: dict[tuple[str, str, str], str] = {}
+        self.lessons: dict[tuple[str, str], dict[str, Learned]] = {}
 
     def create_job(self, job: Job) -> bool:
         if job.job_id in self.jobs:
@@ -223,6 +225,19 @@ class MemoryLedger:
             digest = hashlib.sha256(row.custom_id.encode()).hexdigest()
             sort = f"ROW#{row.row}" if (job_id, digest, "ROW") in self.rows else "ROW"
             self.rows[job_id, digest, sort] = {"row": row.row, "answer": row.line.decode()}
+
+    def learned(self, provider: str, model: str) -> Learned:
+        sums = Learned()
+        for lesson in self.lessons.get((provider, model), {}).values():
+            sums.add(lesson)
+        return sums
+
+    def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
+        lessons = self.lessons.setdefault((provider, model), {})
+        if once in lessons:
+            return False
+        lessons[once] = _copied(lesson)
+        return True
 
 
 def _place(file: ProviderFile) -> tuple[str, str, str, str]:

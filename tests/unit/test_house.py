@@ -50,7 +50,10 @@ def test_aws_adapters_know_only_the_domain(path: Path) -> None:
     "path",
     sorted(
         path
-        for name in ("dialect.py", "answers.py", "fields.py")
+        for name in (
+            *("dialect.py", "answers.py", "fields.py"),
+            *("tokens.py", "content.py", "media.py"),
+        )
         for path in (FUNCTIONS / "providers").rglob(name)
     ),
     ids=lambda p: f"{p.parent.name}/{p.name}",

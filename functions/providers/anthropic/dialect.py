@@ -15,6 +15,7 @@ import msgspec
 from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.anthropic import answers
+from functions.providers.anthropic.tokens import Message, input_tokens
 from functions.providers.fields import ID_ROOM, decode_fields
 
 PROVIDER = "anthropic"
@@ -47,11 +48,10 @@ class _Params(msgspec.Struct):
     temperature: object = msgspec.UNSET
     top_p: object = msgspec.UNSET
     top_k: object = msgspec.UNSET
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: msgspec.Raw
+    system: object = None
+    tools: msgspec.Raw = msgspec.Raw()
+    output_format: msgspec.Raw = msgspec.Raw()
+    output_config: msgspec.Raw = msgspec.Raw()
 
 
 class _Block(msgspec.Struct):
@@ -59,9 +59,9 @@ class _Block(msgspec.Struct):
     citations: object = None
 
 
-_params = msgspec.json.Decoder(_Params)
-_messages = msgspec.json.Decoder(list[_Message])
-_blocks = msgspec.json.Decoder(list[_Block])
+# Numbers may be larger than a double: they are the provider's to refuse.
+_params = msgspec.json.Decoder(_Params, float_hook=float)
+_messages = msgspec.json.Decoder(list[Message], float_hook=float)
 
 
 class AnthropicDialect:
@@ -83,9 +83,16 @@ class AnthropicDialect:
             raise InvalidRow("no_model", 'The params have no "model": say which one is to answer.')
         tokens = _tokens(params.max_tokens)
         _check_parameters(params)
-        _check_messages(bytes(params.messages))
+        messages = _checked_messages(bytes(params.messages))
         group = Group(PROVIDER, ENDPOINT, params.model, ",".join(_betas(params.betas)))
-        weight = Weight(rows=1, bytes=len(line) + ID_ROOM, output=_expected_output(tokens))
+        schema = params.output_config or params.output_format
+        weight = Weight(
+            rows=1,
+            bytes=len(line) + ID_ROOM,
+            output=_expected_output(tokens),
+            tokens=round(input_tokens(messages, params.system, params.tools, schema)),
+            max_output=tokens,
+        )
         return ParsedRow(group, weight)
 
     def weigh(self, line: bytes) -> Weight:
@@ -142,7 +149,7 @@ def _check_parameters(params: _Params) -> None:
         )
 
 
-def _check_messages(raw: bytes) -> None:
+def _checked_messages(raw: bytes) -> list[Message]:
     if raw in (b"null", b"[]"):
         raise InvalidRow("no_messages", 'The params have no "messages": there has to be one.')
     try:
@@ -154,14 +161,15 @@ def _check_messages(raw: bytes) -> None:
         ) from error
     if not messages:
         raise InvalidRow("no_messages", 'The params have no "messages": there has to be one.')
-    if b'"document"' in raw or b'"citations"' in raw:
-        for message in messages:
+    for message in messages:
+        if type(message.content) is not str:
             _check_blocks(message)
+    return messages
 
 
-def _check_blocks(message: _Message) -> None:
+def _check_blocks(message: Message) -> None:
     try:
-        blocks = _blocks.decode(message.content)
+        blocks = msgspec.convert(message.content, list[_Block])
     except msgspec.ValidationError:
         return
     for block in blocks:

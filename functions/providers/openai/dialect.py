@@ -14,6 +14,7 @@ from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.fields import ID_ROOM, check_nul, decode_fields, string, with_id
 from functions.providers.openai import answers
+from functions.providers.openai.tokens import Body, Chat, answers_of, chat_tokens, input_tokens
 
 PROVIDER = "openai"
 
@@ -41,21 +42,9 @@ _EMBEDDING_BYTES = 68_000  # 3,072 numbers of 22 characters
 _IMAGE_BYTES = 3_000_000  # base64 of a 1,024 x 1,024 PNG
 
 
-class _Body(msgspec.Struct):
-    model: str | None = None
-    stream: object = None
-    n: object = None
-    max_tokens: object = None
-    max_completion_tokens: object = None
-    max_output_tokens: object = None
-
-
-class _EmbeddingBody(_Body):
-    input: object = None
-
-
-_body = msgspec.json.Decoder(_Body)
-_embedding_body = msgspec.json.Decoder(_EmbeddingBody)
+# Numbers may be larger than a double: they are the provider's to refuse.
+_body = msgspec.json.Decoder(Body, float_hook=float)
+_chat = msgspec.json.Decoder(Chat, float_hook=float)
 
 
 class OpenAIDialect:
@@ -76,36 +65,32 @@ class OpenAIDialect:
                 f'"url" is {endpoint!r}; OpenAI\'s Batch API takes {", ".join(ENDPOINTS)}.',
             )
         check_nul(line)
-        body = self._body(fields["body"], endpoint)
+        body = _read(fields["body"], endpoint)
         if not body.model:
             raise InvalidRow("no_model", 'The body has no "model": say which one is to answer.')
         if body.stream:
             raise InvalidRow("stream", 'A batch cannot stream: take "stream" out of the body.')
-        inputs = _inputs(body)
+        chat = isinstance(body, Chat)
+        inputs = _inputs(body.input) if not chat and endpoint == "/v1/embeddings" else 0
         if inputs > LIMITS.inputs:
             raise InvalidRow(
                 "too_many_inputs",
                 f"{inputs} inputs in one row; a batch takes {LIMITS.inputs}.",
             )
+        asked, most = answers_of(endpoint, body)
         weight = Weight(
             rows=1,
             bytes=len(line) + ID_ROOM,
             inputs=inputs,
-            output=_expected_output(endpoint, body, inputs),
+            output=_expected_output(endpoint, asked, most, inputs),
+            tokens=round(chat_tokens(body) if chat else input_tokens(endpoint, body)),
+            max_output=asked * most,
+            unbounded=0 if most else asked,
         )
         return ParsedRow(Group(PROVIDER, endpoint, body.model), weight)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
-
-    def _body(self, raw: msgspec.Raw, endpoint: str) -> _Body:
-        decoder = _embedding_body if endpoint == "/v1/embeddings" else _body
-        try:
-            return decoder.decode(raw)
-        except msgspec.ValidationError as error:
-            if str(error).endswith("`$.model`"):
-                raise InvalidRow("no_model", 'The body\'s "model" is no string.') from error
-            raise InvalidRow("bad_body", f"The body is not as it should be: {error}.") from error
 
     def limits(self, group: Group) -> Limits:
         return LIMITS
@@ -120,23 +105,33 @@ class OpenAIDialect:
         return answers.parse(line, group.endpoint)
 
 
-def _inputs(body: _Body) -> int:
+def _read(raw: msgspec.Raw, endpoint: str) -> Body | Chat:
+    if endpoint == "/v1/chat/completions":
+        try:
+            return _chat.decode(raw)
+        except msgspec.ValidationError:
+            pass  # Messages that are no list of objects, among others: the provider's to refuse.
+    try:
+        return _body.decode(raw)
+    except msgspec.ValidationError as error:
+        if str(error).endswith("`$.model`"):
+            raise InvalidRow("no_model", 'The body\'s "model" is no string.') from error
+        raise InvalidRow("bad_body", f"The body is not as it should be: {error}.") from error
+
+
+def _inputs(texts: object) -> int:
     """Texts to embed: a list of strings or of token lists counts each, all else is one."""
-    if not isinstance(body, _EmbeddingBody):
-        return 0
-    texts = body.input
     if isinstance(texts, list):
         many = cast("list[object]", texts)
         return len(many) if many and isinstance(many[0], (str, list)) else 1
     return 1
 
 
-def _expected_output(endpoint: str, body: _Body, inputs: int) -> int:
-    choices = body.n if isinstance(body.n, int) and body.n > 0 else 1
+def _expected_output(endpoint: str, asked: int, most: int, inputs: int) -> int:
+    """In bytes."""
     if endpoint == "/v1/embeddings":
         return inputs * _EMBEDDING_BYTES
     if endpoint.startswith("/v1/images/"):
-        return choices * _IMAGE_BYTES
-    asked = body.max_completion_tokens or body.max_output_tokens or body.max_tokens
-    tokens = asked if isinstance(asked, int) and asked > 0 else _DEFAULT_TOKENS
-    return _ENVELOPE_BYTES + choices * min(tokens, _MOST_TOKENS) * _TOKEN_BYTES
+        return asked * _IMAGE_BYTES
+    tokens = min(most or _DEFAULT_TOKENS, _MOST_TOKENS)
+    return _ENVELOPE_BYTES + (asked or 1) * tokens * _TOKEN_BYTES

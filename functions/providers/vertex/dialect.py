@@ -9,16 +9,17 @@ Limits: 200,000 requests (embeddings: 1,000,000) and 1 GB a file
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
+from functions.providers.content import positive, raw_json
 from functions.providers.fields import check_nul, decode_fields, string
-from functions.providers.vertex import answers
-from functions.providers.vertex.importing import importable, join
+from functions.providers.vertex import answers, importing
+from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
+from functions.providers.vertex.tokens import request_tokens
 
 PROVIDER = "vertex"
 GENERATE = "generateContent"
@@ -46,18 +47,25 @@ _DIMENSIONS = 3_072
 _OLD_EMBEDDING = re.compile(r"(?:.*/)?(?:text-(?:multilingual-)?embedding-|textembedding-gecko)")
 
 
-class _Generation(msgspec.Struct):
+class _SnakeGeneration(msgspec.Struct):
     max_output_tokens: object = None
     candidate_count: object = None
+    response_schema: msgspec.Raw = msgspec.Raw()
+    response_json_schema: msgspec.Raw = msgspec.Raw()
 
 
-class _CamelGeneration(_Generation, rename="camel"):
-    pass
+class _Generation(msgspec.Struct, rename="camel"):
+    """Written out again: a subclass would not rename what it inherits."""
+
+    max_output_tokens: object = None
+    candidate_count: object = None
+    response_schema: msgspec.Raw = msgspec.Raw()
+    response_json_schema: msgspec.Raw = msgspec.Raw()
 
 
 _generation = {
-    "generationConfig": msgspec.json.Decoder(_CamelGeneration),
-    "generation_config": msgspec.json.Decoder(_Generation),
+    "generationConfig": msgspec.json.Decoder(_Generation, float_hook=float),
+    "generation_config": msgspec.json.Decoder(_SnakeGeneration, float_hook=float),
 }
 
 
@@ -85,11 +93,21 @@ class VertexDialect:
             )
         request = decode_fields(fields["request"])
         endpoint = _endpoint(request)
-        sent, variant = _sent(request, endpoint)
+        importable = _importable(request, endpoint)
         size = len(fields["request"]) + _ID_ROOM
-        output = size + _ENVELOPE_BYTES + _expected_bytes(sent, endpoint)
-        weight = Weight(rows=1, bytes=size, output=output)
-        return ParsedRow(Group(PROVIDER, endpoint, model, variant), weight)
+        config = _config(importable.sent)
+        asked = 0 if endpoint == EMBED else positive(config.candidate_count) or 1
+        most = positive(config.max_output_tokens)
+        schema = config.response_schema or config.response_json_schema
+        weight = Weight(
+            rows=1,
+            bytes=size,
+            output=size + _ENVELOPE_BYTES + _expected_bytes(asked, most),
+            tokens=round(request_tokens(importable, model) + raw_json(schema)),
+            max_output=asked * most,
+            unbounded=0 if most else asked,
+        )
+        return ParsedRow(Group(PROVIDER, endpoint, model, importable.variant), weight)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
@@ -100,7 +118,7 @@ class VertexDialect:
     def request(self, line: bytes, row_id: str) -> bytes:
         request = decode_fields(decode_fields(line)["request"])
         endpoint = _endpoint(request)
-        sent, _ = _sent(request, endpoint)
+        sent = _importable(request, endpoint).sent
         if endpoint == GENERATE:
             sent["labels"] = _labels(sent, row_id)
         return b'{"key":"%b","request":%b}' % (row_id.encode(), join(sent))
@@ -132,12 +150,13 @@ def _endpoint(request: dict[str, msgspec.Raw]) -> str:
     return EMBED
 
 
-def _sent(request: dict[str, msgspec.Raw], endpoint: str) -> tuple[dict[str, bytes], str]:
+def _importable(request: dict[str, msgspec.Raw], endpoint: str) -> Importable:
     if endpoint == EMBED:
-        return importable(request, EMBED_REQUEST)
-    sent, variant = importable(request, GENERATE_REQUEST)
-    _labels(sent, "")
-    return sent, variant
+        return importing.importable(request, EMBED_REQUEST)
+    found = importing.importable(request, GENERATE_REQUEST)
+    if "labels" in found.sent:
+        _labels(found.sent, "")
+    return found
 
 
 def _labels(sent: dict[str, bytes], row_id: str) -> bytes:
@@ -154,14 +173,19 @@ def _labels(sent: dict[str, bytes], row_id: str) -> bytes:
     return join(labels)
 
 
-def _expected_bytes(sent: dict[str, bytes], endpoint: str) -> int:
-    if endpoint == EMBED:
-        return _DIMENSIONS * _NUMBER_BYTES
-    config = _Generation()
+def _config(sent: dict[str, bytes]) -> _Generation | _SnakeGeneration:
+    """Nothing for what Vertex will refuse."""
     for name, decoder in _generation.items():
-        with suppress(msgspec.MsgspecError):
-            config = decoder.decode(sent[name]) if name in sent else config
-    tokens, choices = config.max_output_tokens, config.candidate_count
-    tokens = tokens if isinstance(tokens, int) and tokens > 0 else _DEFAULT_TOKENS
-    choices = choices if isinstance(choices, int) and choices > 0 else 1
-    return choices * min(tokens, _MOST_TOKENS) * _TOKEN_BYTES
+        if name in sent:
+            try:
+                return decoder.decode(sent[name])
+            except msgspec.MsgspecError:
+                break
+    return _Generation()
+
+
+def _expected_bytes(asked: int, most: int) -> int:
+    """Of an answer, without its request. An embedding asks for no tokens."""
+    if not asked:
+        return _DIMENSIONS * _NUMBER_BYTES
+    return asked * min(most or _DEFAULT_TOKENS, _MOST_TOKENS) * _TOKEN_BYTES

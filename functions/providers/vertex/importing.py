@@ -39,18 +39,20 @@ _KINDS = {
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class _TextPart(msgspec.Struct, forbid_unknown_fields=True):
+class TextPart(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-class _TextContent(msgspec.Struct, forbid_unknown_fields=True):
-    parts: list[_TextPart]
+class TextContent(msgspec.Struct, forbid_unknown_fields=True):
+    parts: list[TextPart]
     role: str | None = None
 
 
-_content = msgspec.json.Decoder(_TextContent)
-_PLAIN = {
-    "contents": msgspec.json.Decoder(list[_TextContent]),
+Plain = TextContent | list[TextContent]
+
+_content = msgspec.json.Decoder(TextContent)
+_PLAIN: dict[str, msgspec.json.Decoder[TextContent] | msgspec.json.Decoder[list[TextContent]]] = {
+    "contents": msgspec.json.Decoder(list[TextContent]),
     "content": _content,
     "systemInstruction": _content,
     "system_instruction": _content,
@@ -58,43 +60,57 @@ _PLAIN = {
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A request's field as it can be sent; `data` is null where it says nothing."""
+    """A request's field as it can be sent; `data` is null where it says nothing. `plain` is what it
+    holds, if that is text alone."""
 
     data: bytes | None
     odd: frozenset[str] = frozenset()
+    plain: Plain | None = None
 
 
-def importable(request: dict[str, msgspec.Raw], shape: Fields) -> tuple[dict[str, bytes], str]:
-    """The request's fields as they can be sent, and its variant. Raises `InvalidRow`."""
+class Importable(msgspec.Struct, frozen=True):
+    """The request's fields as they can be sent, those of them that are text alone, and the
+    request's variant."""
+
+    sent: dict[str, bytes]
+    plain: dict[str, Plain]
+    variant: str
+
+
+def importable(request: dict[str, msgspec.Raw], shape: Fields) -> Importable:
+    """Raises `InvalidRow`."""
     sent: dict[str, bytes] = {}
+    plain: dict[str, Plain] = {}
     odd: set[str] = set()
     for name, raw in request.items():
         field = _field(name, bytes(raw), shape)
         odd |= field.odd
         if field.data is not None:
             sent[name] = field.data
+        if field.plain is not None:
+            plain[name] = field.plain
     variant = hashlib.sha256("\n".join(sorted(odd)).encode()).hexdigest()[:12] if odd else ""
-    return sent, variant
+    return Importable(sent, plain, variant)
 
 
 def _field(name: str, data: bytes, shape: Fields) -> Field:
-    if _is_plain_text(name, data):
-        return Field(data)
+    plain = _plain_text(name, data)
+    if plain is not None:
+        return Field(data, plain=plain)
     if name == "contents" or len(data) > _MEMO_BYTES:
         return _walked(name, data, shape)
     return _remembered(name, data, shape)
 
 
-def _is_plain_text(name: str, data: bytes) -> bool:
+def _plain_text(name: str, data: bytes) -> Plain | None:
     """The usual content, told from others at the speed of the decoder."""
     decoder = _PLAIN.get(name)
     if decoder is None:
-        return False
+        return None
     try:
-        decoder.decode(data)
+        return decoder.decode(data)
     except msgspec.ValidationError:
-        return False
-    return True
+        return None
 
 
 def _walked(name: str, data: bytes, shape: Fields) -> Field:

@@ -1,0 +1,92 @@
+"""What was learned of a provider's model, in the ledger's table.
+
+`LEARNED#<provider>/<model>` with `LEARNED` holds the sums. Each lesson leaves an item
+`LESSON#<once>` beside them, written in one transaction with the addition: a lesson that is given
+again finds it, and adds nothing. It expires long after its job's last step can run.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from functions.aws.objects import code_of
+from functions.batch.learning import SUMS, Learned
+
+KEPT_SECONDS = 90 * 24 * 3_600
+"""As long as work files, see `infra.storage`."""
+
+_TRIES = 12
+_LONGEST_WAIT = 2.0
+
+
+def learned(dynamodb: Any, table: str, provider: str, model: str) -> Learned:
+    answer = dynamodb.get_item(
+        TableName=table, Key=_key(provider, model, "LEARNED"), ConsistentRead=True
+    )
+    item = answer.get("Item", {})
+    return Learned(**{name: int(item[name]["N"]) for name in SUMS if name in item})
+
+
+def learn(
+    dynamodb: Any, table: str, provider: str, model: str, lesson: Learned, *, once: str
+) -> bool:
+    writes = _writes(table, provider, model, lesson, once)
+    for tried in range(_TRIES):
+        try:
+            dynamodb.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            codes = _reasons(error)
+            if "ConditionalCheckFailed" in codes:
+                return False
+            # All shards of a model add to one item, and of two transactions one is turned away.
+            if "TransactionConflict" not in codes or tried + 1 == _TRIES:
+                raise
+            time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**tried)))
+        else:
+            return True
+    raise AssertionError("unreachable")
+
+
+def _writes(
+    table: str, provider: str, model: str, lesson: Learned, once: str
+) -> list[dict[str, Any]]:
+    marker = {
+        **_key(provider, model, f"LESSON#{once}"),
+        "v": {"N": "1"},
+        "expires_at": {"N": str(int(time.time()) + KEPT_SECONDS)},
+    }
+    additions = ", ".join(f"#{name} :{name}" for name in SUMS)
+    return [
+        {
+            "Put": {
+                "TableName": table,
+                "Item": marker,
+                "ConditionExpression": "attribute_not_exists(pk)",
+            }
+        },
+        {
+            "Update": {
+                "TableName": table,
+                "Key": _key(provider, model, "LEARNED"),
+                "UpdateExpression": f"ADD {additions} SET #v = :v",
+                "ExpressionAttributeNames": {"#v": "v"} | {f"#{name}": name for name in SUMS},
+                "ExpressionAttributeValues": {":v": {"N": "1"}}
+                | {f":{name}": {"N": str(getattr(lesson, name))} for name in SUMS},
+            }
+        },
+    ]
+
+
+def _reasons(error: ClientError) -> set[str]:
+    if code_of(error) != "TransactionCanceledException":
+        return set()
+    response = cast("dict[str, Any]", error.response)
+    return {str(reason.get("Code")) for reason in response.get("CancellationReasons", [])}
+
+
+def _key(provider: str, model: str, sort: str) -> dict[str, Any]:
+    return {"pk": {"S": f"LEARNED#{provider}/{model}"}, "sk": {"S": sort}}
