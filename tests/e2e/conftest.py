@@ -43,7 +43,7 @@ def stack(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
         "vertex_base_url": f"{url}/vertex",
         "gcs_base_url": f"{url}/gcs",
     }
-    deployed = Deployment(cloud, cloud.deploy("Main", context))
+    deployed = Deployment(cloud, cloud.deploy("Main", context), context)
     deployed.set_key("sk-test")
     deployed.set_key("sk-test", "Anthropic")
     deployed.set_key(json.dumps(GOOGLE), "Vertex")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions.batch.intake import Upload, job_id
@@ -18,6 +18,7 @@ FINAL = {"succeeded", "partial", "failed", "rejected", "cancelled"}
 class Deployment:
     cloud: EmbeddedCloud
     outputs: Mapping[str, str]
+    context: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.s3 = self.cloud.client("s3")
