@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from functions.batch.money import Bill, Estimate, JobLimits
+
 JobStatus = Literal[
     "planning",
     "scheduled",
@@ -86,6 +88,9 @@ class Job(msgspec.Struct, kw_only=True):
     rows: RowCounts | None = None
     cancel_requested: bool = False
     outputs: Outputs | None = None
+    limits: JobLimits | None = None
+    estimate: Estimate | None = None
+    bill: Bill | None = None
     expires_at: int | None = None
     v: int = 1
 
@@ -111,12 +116,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Weight(msgspec.Struct, kw_only=True):
-    """What a row, or several, take of the limits."""
+    """What a row, or several, take of the limits, and of money: `tokens` are those of the input,
+    about; `max_output` sums the limits on output tokens, of the rows that have one, `unbounded`
+    counts those that have none."""
 
     rows: int = 0
     bytes: int = 0
     inputs: int = 0
     output: int = 0
+    tokens: int = 0
+    max_output: int = 0
+    unbounded: int = 0
 
     def plus(self, other: Weight) -> Weight:
         return Weight(
@@ -124,6 +134,9 @@ class Weight(msgspec.Struct, kw_only=True):
             bytes=self.bytes + other.bytes,
             inputs=self.inputs + other.inputs,
             output=self.output + other.output,
+            tokens=self.tokens + other.tokens,
+            max_output=self.max_output + other.max_output,
+            unbounded=self.unbounded + other.unbounded,
         )
 
     def add(self, other: Weight) -> None:
@@ -131,6 +144,9 @@ class Weight(msgspec.Struct, kw_only=True):
         self.bytes += other.bytes
         self.inputs += other.inputs
         self.output += other.output
+        self.tokens += other.tokens
+        self.max_output += other.max_output
+        self.unbounded += other.unbounded
 
     def fits(self, limits: Limits) -> bool:
         return (
@@ -215,6 +231,7 @@ class Collected(msgspec.Struct, kw_only=True):
     failed_parts: list[Part]
     remainder: list[Source]
     problems: dict[str, Tally]
+    bill: Bill | None = None
     v: int = 1
 
 
@@ -283,6 +300,7 @@ class Shard(msgspec.Struct, kw_only=True):
     complete: bool = False
     cancel_sent: bool = False
     answered: Answered | None = None
+    bill: Bill | None = None
     delay_seconds: int = 0
     v: int = 1
 
@@ -336,12 +354,21 @@ class ProviderObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """Tokens. Input includes cache reads and writes, output includes reasoning."""
+    """Tokens. Input includes cache reads and writes, output includes reasoning.
+
+    For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
+    not text, such as `input_audio` or `output_image`; searches in the web. `at_list`: answered
+    outside of the batch, so paid at the price of real time.
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    kinds: dict[str, int] | None = None
+    web_searches: int = 0
+    at_list: bool = False
 
 
 class RowError(msgspec.Struct, kw_only=True):
