@@ -19,6 +19,8 @@ HANDLERS = (
     "intake",
     "plan",
     "shard",
+    "price",
+    "ask",
     "reconcile",
     "assemble",
     "report",
@@ -30,7 +32,7 @@ SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
-MINUTES = {"intake": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
+MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
 MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
 
