@@ -20,6 +20,7 @@ from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.lines import Transit, pack_keyed, pack_row
 from functions.batch.model import (
+    BATCH_GONE,
     GAVE_UP,
     MAX_RESENDS,
     Answer,
@@ -140,6 +141,9 @@ class _Harvest:
         self._directory = directory
         self._cancelled = cancelled
         self._refusal = _usable(shard)
+        self._out_of_reach = shard.batch_id is not None and (
+            shard.refusal is not None and shard.refusal.code in (GAVE_UP, BATCH_GONE)
+        )
         self._counts = Answered()
         self._most_resends = 0
         self._delay = 0
@@ -188,6 +192,10 @@ class _Harvest:
 
     def _settle_unanswered(self, place: int, row: WorkRow) -> None:
         refusal = self._refusal
+        if self._out_of_reach:
+            self._meter.lost()
+            unknown = msgspec.structs.replace(row.transit, cost=None, listed=None)
+            row = msgspec.structs.replace(row, transit=unknown)
         if refusal is None:
             error = RowError(
                 code="no_answer",

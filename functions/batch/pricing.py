@@ -133,6 +133,11 @@ class Meter:
         bill.listed += listed
         return actual, listed
 
+    def lost(self) -> None:
+        """For a row that may have been answered, and billed, where nobody can read it."""
+        self.bill.rows += 1
+        self.bill.unpriced += 1
+
 
 def half_of(price: Price, *, stacks: bool) -> Price:
     """A batch's price where only the list price is known; halves are rounded up. Searches are not
