@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from functions.aws.approvals import DynamoApprovals
+from functions.aws.budgets import DynamoBudgets
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
-from functions.batch.ports import Ledger, Objects
+from functions.batch.ports import Approvals, Budgets, Ledger, Objects
 from local.cloud import EmbeddedCloud
+from tests.support.money_twins import MemoryApprovals, MemoryBudgets
 from tests.support.twins import MemoryLedger, MemoryObjects
 
 KEYS = [("pk", "HASH"), ("sk", "RANGE")]
@@ -54,3 +57,17 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "twin":
         return MemoryLedger()
     return DynamoLedger(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def budgets(request: pytest.FixtureRequest) -> Budgets:
+    if request.param == "twin":
+        return MemoryBudgets()
+    return DynamoBudgets(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def approvals(request: pytest.FixtureRequest) -> Approvals:
+    if request.param == "twin":
+        return MemoryApprovals()
+    return DynamoApprovals(request.getfixturevalue("dynamodb"), "contract")
