@@ -54,6 +54,8 @@ app.command()(jobs.jobs)
 app.command()(watch.watch)
 app.command()(results.results)
 app.command()(jobs.cancel)
+app.command()(jobs.approve)
+app.command()(jobs.refuse)
 
 
 def _print_version(wanted: bool) -> None:

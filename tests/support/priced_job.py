@@ -52,7 +52,7 @@ class PricedWorld(World):
 
     def limit(self, **limits: str) -> None:
         amounts = {name: Decimal(amount) for name, amount in limits.items()}
-        self.recipes.limits = JobLimits(**amounts)  # pyright: ignore[reportArgumentType]
+        self.recipes.limits = JobLimits(**amounts)
 
     def submit(self, texts: list[str], key: str = "in/a.jsonl") -> str:
         return self.drop(key, jsonl([row(text) for text in texts]))

@@ -270,12 +270,12 @@ def test_attempts_of_a_row_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None
     """A failure that may pass, and was billed: the row goes again with what it has cost so far."""
     world = PricedWorld()
     world.twin.failing = {"text 1": 2}
-    said = world.twin._said  # pyright: ignore[reportPrivateUsage]
+    said = world.twin._said
 
     def billed(asked: Any) -> Any:
         answer = said(asked)
         if answer.verdict == "again":
-            answer.usage = world.twin._charged(asked, 7)  # pyright: ignore[reportPrivateUsage]
+            answer.usage = world.twin._charged(asked, 7)
         return answer
 
     monkeypatch.setattr(world.twin, "_said", billed)

@@ -81,7 +81,7 @@ def test_googles_discount_for_cached_tokens_takes_the_place_of_the_batchs() -> N
 
 def said(usage: Usage | None, *, verdict: str = "succeeded") -> Answer:
     error = None if verdict == "succeeded" else RowError(code="c", message="m", retryable=False)
-    return Answer(id="r", verdict=verdict, usage=usage, error=error)  # pyright: ignore[reportArgumentType]
+    return Answer(id="r", verdict=verdict, usage=usage, error=error)
 
 
 def test_a_meter_charges_and_sums() -> None:

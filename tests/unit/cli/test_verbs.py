@@ -16,6 +16,7 @@ from cli.stack import Stack
 from cli.uploads import Uploaded, await_job, plan_uploads
 from functions.aws.ledger import DynamoLedger
 from functions.batch.model import Job, Reason
+from functions.batch.money import DOLLAR, Bill, Estimate
 
 Run = Callable[..., Any]
 Make = Callable[..., Job]
@@ -115,7 +116,7 @@ def test_jobs_are_listed_newest_first_across_months(
         writer.create_job(make(f"job-{age:03d}", created_at=timestamp(now - timedelta(days=age))))
     result = run("jobs")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
-    assert lines[0] == ["job", "status", "rows", "failed", "created", "file"]
+    assert lines[0] == ["job", "status", "rows", "failed", "cost", "created", "file"]
     assert [line[0] for line in lines[1:]] == ["job-001", "job-040", "job-200"]
     assert lines[2][1:4] == ["succeeded", "2", "0"]
     listed = json.loads(run("jobs", "--json", "--limit", "2").stdout)
@@ -192,16 +193,24 @@ def test_results_that_are_not_there_are_explained(
     assert not (tmp_path / "out").exists()
 
 
+def listening(stack: Stack, verb: str) -> str:
+    """A queue that gets the commands of one kind."""
+    events, queues = stack.aws.client("events"), stack.aws.client("sqs")
+    queue = queues.create_queue(QueueName=verb)["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    kind = f"{verb.capitalize()} Job"
+    pattern = json.dumps({"source": ["batchdrop.command"], "detail-type": [kind]})
+    events.put_rule(Name=verb, EventBusName=stack.bus, EventPattern=pattern)
+    target = {"Id": "1", "Arn": arn["QueueArn"]}
+    events.put_targets(Rule=verb, EventBusName=stack.bus, Targets=[target])
+    return queue
+
+
 def test_cancel_puts_a_command_on_the_bus(
     stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, ended_job: Make
 ) -> None:
-    events, queues = stack.aws.client("events"), stack.aws.client("sqs")
-    queue = queues.create_queue(QueueName="commands")["QueueUrl"]
-    arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    pattern = json.dumps({"source": ["batchdrop.command"], "detail-type": ["Cancel Job"]})
-    events.put_rule(Name="all", EventBusName=stack.bus, EventPattern=pattern)
-    target = {"Id": "1", "Arn": arn["QueueArn"]}
-    events.put_targets(Rule="all", EventBusName=stack.bus, Targets=[target])
+    queue = listening(stack, "cancel")
+    queues = stack.aws.client("sqs")
     writer.create_job(new_job("tickets-abc", status="running"))
     writer.create_job(ended_job("done"))
 
@@ -214,3 +223,38 @@ def test_cancel_puts_a_command_on_the_bus(
     assert "has ended as succeeded" in result.stderr
     writer.create_job(ended_job("gone", status="cancelled"))
     assert run("cancel", "gone").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["approve", "refuse"])
+def test_a_job_that_waits_is_answered(
+    stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, verb: str
+) -> None:
+    queue = listening(stack, verb)
+    writer.create_job(new_job("tickets-abc", status="awaiting_approval"))
+    writer.create_job(new_job("other", status="running"))
+    assert run(verb, "tick").exit_code == 0
+    got = stack.aws.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    event = json.loads(got[0]["Body"])
+    assert (event["detail-type"], event["detail"]) == (
+        f"{verb.capitalize()} Job",
+        {"job_id": "tickets-abc"},
+    )
+    result = run(verb, "other")
+    assert result.exit_code == 1
+    assert "other waits for no approval: it is running" in result.stderr
+
+
+def test_jobs_show_what_they_cost_or_may_cost(
+    stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, ended_job: Make
+) -> None:
+    estimate = Estimate(low=1, expected=DOLLAR * 3, high=DOLLAR * 5)
+    writer.create_job(new_job("running", status="running", estimate=estimate))
+    bill = Bill(rows=2, actual=DOLLAR // 2, listed=DOLLAR)
+    writer.create_job(ended_job("done", estimate=estimate, bill=bill))
+    writer.create_job(ended_job("dark", bill=Bill(rows=2, unpriced=2)))
+    lines = [line.split("\t") for line in run("jobs").stdout.splitlines()[1:]]
+    assert {line[0]: line[4] for line in lines} == {
+        "running": "~$3.00",
+        "done": "$0.50",
+        "dark": "unknown",
+    }
