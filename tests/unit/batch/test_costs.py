@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line
 from tests.support.priced_job import MODEL, PricedWorld
 
+ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = 10_000
 
 
@@ -58,6 +60,8 @@ def test_the_sum_of_the_guide(world: World, provider: FakeProvider) -> None:
             "price": "override",
         }
     }
+    table = (ROOT / "docs/costs.md").read_text()
+    assert "| **all** | 25,000,000 | **$11.00** | **$5.50** | **$5.50** |" in table
     first = world.results.get(f"{job_id}/results.jsonl").partition(b"\n")[0]
     assert first.endswith(b'"cost_usd":0.00055,"list_cost_usd":0.0011}')
     assert world.ledger.job(job_id).bill == Bill(
