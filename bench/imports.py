@@ -36,9 +36,10 @@ from local.cloud import machine_architecture
 ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
+OF_PRICES = ("price",)
 NOT_HANDLERS = ("__init__", "wiring", "steps")
 SDKS = (
-    *("boto3", "botocore", "aws_lambda_powertools"),
+    *("boto3", "botocore", "aws_lambda_powertools", "genai_prices"),
     *("openai", "anthropic", "google", "httpx2", "requests", "urllib3"),
 )
 ENTERED = "functions.providers.vertex.sdk"
@@ -95,7 +96,7 @@ class Handler:
 def run(script: str, root: Path, code: str, bundle: str) -> str:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script, str(root), code],
-        env={} if bundle == "plain" else {"PROVIDER": bundle},
+        env={"PROVIDER": bundle} if bundle in PUT_OFF else {},
         capture_output=True,
         text=True,
         check=False,
@@ -106,11 +107,13 @@ def run(script: str, root: Path, code: str, bundle: str) -> str:
 
 
 def handlers_of(bundle: str) -> list[str]:
+    if bundle == "prices":
+        return [*OF_PRICES]
     if bundle != "plain":
         return list(OF_A_PROVIDER)
     folder = Path(__file__).resolve().parent.parent / "functions/handlers"
     names = sorted(path.stem for path in folder.glob("*.py"))
-    return [name for name in names if name not in (*OF_A_PROVIDER, *NOT_HANDLERS)]
+    return [name for name in names if name not in (*OF_A_PROVIDER, *OF_PRICES, *NOT_HANDLERS)]
 
 
 def bare_import(name: str, bundle: str, root: Path) -> str:

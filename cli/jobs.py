@@ -1,4 +1,4 @@
-"""`batchdrop jobs` and `batchdrop cancel JOB`."""
+"""`batchdrop jobs`, and what can be told a job: cancel, approve, refuse."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from cli.ledger import LedgerReader, find_job
 from cli.stack import DEFAULT_STACK, Stack, StackOption, find_stack
 from cli.terminal import err, out, plain, styled_status
 from functions.batch.model import FINAL_JOB_STATUSES, Job
+from functions.batch.money import shown
 
 COMMAND_SOURCE = "batchdrop.command"
-_HEADER = ("job", "status", "rows", "failed", "created", "file")
+_HEADER = ("job", "status", "rows", "failed", "cost", "created", "file")
+_NUMBERS = ("rows", "failed", "cost")
 
 
 def jobs(
@@ -63,6 +65,35 @@ def cancel(
     )
 
 
+def approve(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job id, or its beginning.")],
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Let a job start that waits for an approval."""
+    _answer(job, stack, command="Approve Job", told="is approved")
+
+
+def refuse(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job id, or its beginning.")],
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Refuse a job that waits for an approval: nothing of it is sent."""
+    _answer(job, stack, command="Refuse Job", told="is refused")
+
+
+def _answer(job: str, stack: str, *, command: str, told: str) -> None:
+    found = find_stack(stack)
+    ledger = LedgerReader(found.aws.client("dynamodb"), found.table)
+    target = find_job(ledger, job)
+    if target.status != "awaiting_approval":
+        raise CliError(f"{target.job_id} waits for no approval: it is {target.status}.")
+    send_command(found, command, {"job_id": target.job_id})
+    err().print(
+        f"{target.job_id} {told}; `batchdrop watch {target.job_id}` shows what becomes of it.",
+        markup=False,
+    )
+
+
 def send_command(stack: Stack, command: str, detail: dict[str, Any]) -> None:
     entry = {
         "Source": COMMAND_SOURCE,
@@ -79,7 +110,7 @@ def send_command(stack: Stack, command: str, detail: dict[str, Any]) -> None:
 def _print_table(listed: Sequence[Job]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in _HEADER:
-        table.add_column(title, justify="right" if title in ("rows", "failed") else "left")
+        table.add_column(title, justify="right" if title in _NUMBERS else "left")
     for job in listed:
         cells = [escape(cell) for cell in _cells(job)]
         cells[1] = styled_status(job.status)
@@ -91,4 +122,11 @@ def _cells(job: Job) -> tuple[str, ...]:
     rows = str(job.rows.total) if job.rows else "-"
     failed = str(job.rows.failed + job.rows.invalid) if job.rows else "-"
     created = job.created_at[:16].replace("T", " ")
-    return (job.job_id, job.status, rows, failed, created, job.key)
+    return (job.job_id, job.status, rows, failed, cost_of(job), created, job.key)
+
+
+def cost_of(job: Job) -> str:
+    """What a job cost, or is expected to."""
+    if job.status in FINAL_JOB_STATUSES:
+        return "-" if job.bill is None else shown(job.bill.paid)
+    return "-" if job.estimate is None else f"~{shown(job.estimate.expected)}"

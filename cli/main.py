@@ -55,6 +55,8 @@ app.command()(watch.watch)
 app.command()(results.results)
 app.command()(jobs.cancel)
 app.command()(resume.resume)
+app.command()(jobs.approve)
+app.command()(jobs.refuse)
 
 
 def _print_version(wanted: bool) -> None:

@@ -25,7 +25,9 @@ from cli.errors import CliError
 from cli.ledger import Ledger, LedgerReader, find_job
 from cli.stack import DEFAULT_STACK, StackOption, find_stack
 from cli.terminal import out, styled_status
+from functions.batch import costs
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Shard
+from functions.batch.money import Bill, shown
 
 INTERVAL = 2.0
 
@@ -47,6 +49,8 @@ class Snapshot:
     batches: int
     total_batches: int
     waiting: int
+    spent: int | None = 0
+    """Picodollars, of the batches that were collected; None: not known."""
 
     @property
     def final(self) -> bool:
@@ -59,6 +63,14 @@ class Snapshot:
         text = f"{self.batches} of {self.total_batches} batches"
         return f"{text}, {self.waiting} waiting" if self.waiting else text
 
+    @property
+    def cost_text(self) -> str:
+        """While it runs: its end tells what it cost."""
+        estimate = self.job.estimate
+        if estimate is None or self.final:
+            return ""
+        return f"{shown(self.spent)} of about {shown(estimate.expected)}"
+
     def __str__(self) -> str:
         parts = [f"{self.job.job_id}: {self.job.status}"]
         if self.round > 1:
@@ -67,6 +79,8 @@ class Snapshot:
             parts.append(f"{self.rows} of {self.total_rows} rows")
         if self.batches_text:
             parts.append(self.batches_text)
+        if self.cost_text:
+            parts.append(self.cost_text)
         return ", ".join(parts)
 
 
@@ -137,6 +151,7 @@ def take_snapshot(ledger: Ledger, job_id: str) -> Snapshot:
         batches=sum(shard.status in _DONE for shard in shards),
         total_batches=len(shards),
         waiting=sum(shard.status in _WAITING for shard in shards),
+        spent=costs.total(shards).paid,
     )
 
 
@@ -172,6 +187,7 @@ class Bars:
             name = escape(each.job.job_id)
             status = styled_status(each.job.status)
             unit = f"rows, round {each.round}" if each.round > 1 else "rows"
+            unit = f"{unit}, {each.cost_text}" if each.cost_text else unit
             self._bar(f"{name} rows", name, status, unit, each.rows, each.total_rows)
             self._bar(f"{name} batches", "", "", "batches", each.batches, each.total_batches)
 
@@ -223,6 +239,15 @@ def _conclude(job: Job, console: Console) -> None:
         told += f": {job.rows.succeeded} of {job.rows.total} rows succeeded"
         told += f", {job.rows.failed} failed" if job.rows.failed else ""
         told += f", {job.rows.invalid} invalid" if job.rows.invalid else ""
+    if job.bill is not None and job.bill.rows:
+        told += f", {_cost(job.bill)}"
     if job.reason is not None:
         told += f" ({escape(job.reason.message)})"
     console.print(told)
+
+
+def _cost(bill: Bill) -> str:
+    if bill.unpriced:
+        return f"{shown(bill.actual)} and {bill.unpriced} answers of unknown price"
+    told = f"{shown(bill.paid)}, {shown(bill.saved)} saved"
+    return f"{told}, {bill.at_list} at list price" if bill.at_list else told

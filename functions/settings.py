@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Self
 
 import msgspec
@@ -54,6 +55,34 @@ class PlanSettings(Environment, frozen=True, kw_only=True):
 class ShardSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
+
+
+class PriceSettings(Environment, frozen=True, kw_only=True):
+    """Budgets are in dollars, empty for none; `prices` is a JSON object as in the configuration;
+    an allowance of 0 is none."""
+
+    jobs_table: str
+    work_bucket: str
+    prices: str = "{}"
+    daily_budget_usd: str = ""
+    monthly_budget_usd: str = ""
+    output_allowance_tokens: int = 0
+
+    def overrides(self) -> dict[str, dict[str, Decimal]]:
+        return msgspec.json.decode(self.prices, type=dict[str, dict[str, Decimal]])
+
+    def daily(self) -> Decimal | None:
+        return Decimal(self.daily_budget_usd) if self.daily_budget_usd else None
+
+    def monthly(self) -> Decimal | None:
+        return Decimal(self.monthly_budget_usd) if self.monthly_budget_usd else None
+
+
+class AskSettings(Environment, frozen=True, kw_only=True):
+    stack: str
+    jobs_table: str
+    event_bus: str
+    alert_topic: str
 
 
 class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):

@@ -25,7 +25,10 @@ from pydantic import (
     model_validator,
 )
 
+from functions.batch.overrides import problem_of
+
 MIB = 1024 * 1024
+MOST_PRICES_BYTES = 3_000
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 RUNNING_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 OWN_KEY = re.compile(r"[a-z][a-z0-9_]*")
@@ -64,6 +67,20 @@ def _minor_version(value: object) -> object:
 def _running_python(value: str) -> str:
     if value != RUNNING_PYTHON or value not in SUPPORTED_PYTHONS:
         raise ValueError("not the running interpreter's")
+    return value
+
+
+def _prices(value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Raises `ConfigError`. They travel in a function's environment, which ends at 4 kB."""
+    for model, prices in value.items():
+        problem = problem_of(prices)
+        if problem:
+            raise ConfigError(f"Configuration prices of {model}: {problem}.")
+    size = len(json.dumps(value))
+    if size > MOST_PRICES_BYTES:
+        raise ConfigError(
+            f"Configuration prices is {size} bytes of JSON; allowed are {MOST_PRICES_BYTES}."
+        )
     return value
 
 
@@ -112,6 +129,7 @@ class Config(BaseModel):
     prices: Annotated[
         dict[ModelName, Annotated[dict[str, Price], Field(min_length=1)]],
         BeforeValidator(_json_object),
+        AfterValidator(_prices),
     ] = Field(
         default_factory=dict,
         description="a JSON object of provider/model to dollars per million tokens, such as "
@@ -119,6 +137,7 @@ class Config(BaseModel):
     )
     daily_budget_usd: Dollars | None = Field(default=None, description=DOLLARS)
     monthly_budget_usd: Dollars | None = Field(default=None, description=DOLLARS)
+    output_allowance_tokens: Whole | None = Field(default=None, ge=1, description=CAP)
     lambda_architecture: Literal["arm64", "x86_64"] = Field(
         default="arm64", description="arm64 or x86_64"
     )

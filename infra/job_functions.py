@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
+from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import assemble, plan, reconcile, report, shard, sweep
+from functions.handlers import ask, assemble, plan, price, reconcile, report, shard, sweep
 from functions.settings import (
+    AskSettings,
     AssembleSettings,
     PlanSettings,
+    PriceSettings,
     ReconcileSettings,
     ReportSettings,
     ShardSettings,
     SweepSettings,
 )
-from infra.events import Bus
+from infra.events import Alerts, Bus
 from infra.functions import FULL_CORE_MB, Function, Platform
 from infra.ledger import Ledger
 from infra.storage import Storage
@@ -29,6 +34,7 @@ class JobFunctions(Construct):
         ledger: Ledger,
         storage: Storage,
         bus: Bus,
+        alerts: Alerts,
     ) -> None:
         super().__init__(scope, id)
         config = platform.config
@@ -61,6 +67,34 @@ class JobFunctions(Construct):
                 work_bucket=work,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
+            ),
+        )
+        self.price = Function(
+            self,
+            "Price",
+            handler=price,
+            platform=platform,
+            bundle="prices",
+            settings=PriceSettings(
+                jobs_table=table,
+                work_bucket=work,
+                prices=json.dumps(config.prices),
+                daily_budget_usd=_text(config.daily_budget_usd),
+                monthly_budget_usd=_text(config.monthly_budget_usd),
+                output_allowance_tokens=config.output_allowance_tokens or 0,
+            ),
+        )
+        self.ask = Function(
+            self,
+            "Ask",
+            handler=ask,
+            platform=platform,
+            timeout=Duration.minutes(1),
+            settings=AskSettings(
+                stack=config.stack_name,
+                jobs_table=table,
+                event_bus=event_bus,
+                alert_topic=alerts.topic.topic_arn,
             ),
         )
         self.reconcile = Function(
@@ -115,8 +149,14 @@ class JobFunctions(Construct):
         return (
             self.plan,
             self.shard,
+            self.price,
+            self.ask,
             self.reconcile,
             self.assemble,
             self.report,
             self.sweep,
         )
+
+
+def _text(amount: float | None) -> str:
+    return "" if amount is None else str(amount)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from functions.batch.admission import UNANSWERED_DAYS
 from infra.acknowledgments import acknowledge_wildcard, executions_of, objects_of
 from infra.functions import Function
 from infra.job_functions import JobFunctions
 from infra.shard_workflow import ShardWorkflow
-from infra.steps import ALL, acknowledge_versions, discard, invoke, state_machine
+from infra.steps import ALL, TIMEOUT, acknowledge_versions, ask, discard, invoke, state_machine
 
 FAILURE = "$.failure"
 INLINE_SHARDS = 40  # at once, and at most: `functions` sends more through the Distributed Map
@@ -59,6 +61,23 @@ class JobWorkflow(Construct):
         acknowledge_versions(self, *functions.all)
         self._acknowledge_wildcards()
 
+    def grant_wake(self, to: Function) -> None:
+        """By a policy of its own: a function waits for its role's policy, and would so wait for
+        the workflow that it is a step of."""
+        role = to.function.role
+        assert role is not None
+        iam.Policy(
+            self,
+            f"{to.node.id}MayWake",
+            roles=[role],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["states:SendTaskSuccess"],
+                    resources=[self.state_machine.state_machine_arn],
+                )
+            ],
+        )
+
     def _planning(self) -> sfn.IChainable:
         decide = sfn.Choice(self, "Accepted?")
         decide.when(sfn.Condition.string_equals("$.plan.next", "shard"), self._sharding())
@@ -77,13 +96,32 @@ class JobWorkflow(Construct):
                 discard(self, "Sharded")
             )
         )
+        return ranges.next(self._admission())
+
+    def _admission(self) -> sfn.IChainable:
+        """Whoever was asked and answered, or did not, comes back to the price: it decides."""
+        price = self._step("Price", self._functions.price, result_path="$.price")
+        waiting = ask(
+            self,
+            "Ask for approval",
+            self._functions.ask,
+            payload={"job_id": sfn.JsonPath.string_at("$.job_id")},
+            days=UNANSWERED_DAYS,
+        )
+        waiting.add_catch(price, errors=TIMEOUT, result_path="$.unanswered")
+        waiting.add_catch(self._report, errors=ALL, result_path=FAILURE)
         start = sfn.Pass(
             self,
             "Start rounds",
             result=sfn.Result.from_object({"number": 0}),
             result_path="$.round",
         )
-        return ranges.next(start).next(self._rounds())
+        decide = sfn.Choice(self, "May it start?")
+        decided = "$.price.next"
+        decide.when(sfn.Condition.string_equals(decided, "start"), start.next(self._rounds()))
+        decide.when(sfn.Condition.string_equals(decided, "ask"), waiting.next(price))
+        decide.otherwise(self._report)
+        return price.next(decide)
 
     def _rounds(self) -> sfn.IChainable:
         reconcile = self._step("Reconcile", self._functions.reconcile, result_path="$.round")

@@ -55,6 +55,7 @@ class BatchdropStack(Stack):
             ledger=self.ledger,
             storage=self.storage,
             bus=self.bus,
+            alerts=self.alerts,
         )
         self.job_workflow = self._workflows()
         self.intake = self._intake()
@@ -121,6 +122,7 @@ class BatchdropStack(Stack):
             timeout=Duration.minutes(1),
         )
         self.ledger.grant(function.function, "GetItem", "UpdateItem")
+        self.job_workflow.grant_wake(function)
         self.bus.deliver_commands(
             to=function,
             dead_letters=DeadLetters(
@@ -143,6 +145,17 @@ class BatchdropStack(Stack):
         work.grant_write(shard)
         self.ledger.grant(shard, "GetItem", "UpdateItem")
 
+        price = self.job_functions.price.function
+        work.grant_read(price)
+        work.grant_write(price)
+        self.ledger.grant(price, "GetItem", "PutItem", "UpdateItem")
+
+        ask = self.job_functions.ask.function
+        self.ledger.grant(ask, "GetItem", "UpdateItem")
+        self.bus.grant_put(ask)
+        self.alerts.grant_publish(ask)
+        self.job_workflow.grant_wake(self.job_functions.ask)
+
         reconcile = self.job_functions.reconcile.function
         work.grant_read(reconcile)
         work.grant_write(reconcile)
@@ -158,7 +171,7 @@ class BatchdropStack(Stack):
         work.grant_read(report)
         results.grant_read(report)
         results.grant_write(report)
-        self.ledger.grant(report, "GetItem", "UpdateItem", "Query")
+        self.ledger.grant(report, "GetItem", "PutItem", "UpdateItem", "Query")
         self.bus.grant_put(report)
 
         sweep = self.job_functions.sweep.function

@@ -12,6 +12,7 @@ from infra.acknowledgments import acknowledge, acknowledge_wildcard, arn_of
 from infra.functions import LOG_DAYS, Function
 
 ALL = ["States.ALL"]
+TIMEOUT = ["States.Timeout"]
 THROTTLED = ["Lambda.TooManyRequestsException"]
 GRACE = Duration.minutes(1)  # for an answer of a function that used all of its own time
 
@@ -33,6 +34,27 @@ def invoke(
         task_timeout=sfn.Timeout.duration(function.timeout.plus(GRACE)),
         retry_on_service_exceptions=False,
     )
+    _retry(state, THROTTLED, attempts=40)
+    _retry(state, ALL, attempts=6)
+    return state
+
+
+def ask(
+    scope: Construct, name: str, function: Function, *, payload: dict[str, object], days: int
+) -> tasks.LambdaInvoke:
+    """A state that calls the function and then waits until somebody sends its `token` back. What
+    it waited for in vain is not tried again: `States.Timeout`."""
+    state = tasks.LambdaInvoke(
+        scope,
+        name,
+        lambda_function=function.function,  # pyright: ignore[reportArgumentType]
+        integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
+        payload=sfn.TaskInput.from_object({**payload, "token": sfn.JsonPath.task_token}),
+        result_path=sfn.JsonPath.DISCARD,
+        task_timeout=sfn.Timeout.duration(Duration.days(days)),
+        retry_on_service_exceptions=False,
+    )
+    state.add_retry(errors=TIMEOUT, max_attempts=0)
     _retry(state, THROTTLED, attempts=40)
     _retry(state, ALL, attempts=6)
     return state

@@ -237,12 +237,26 @@ def show(summaries: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     total = sum(summary["rows"]["total"] for summary in summaries)
     batches = sum(len(summary["batches"]) for summary in summaries)
     console.print(f"Rows: {total:,}. Batches: {batches}.")
+    show_cost([summary["cost"] for summary in summaries])
     console.print(
         f"Provider files: {created} created, {deleted} deleted, [bold]{left} left[/bold]."
     )
     for folder in folders:
         console.print(f"\n[bold]{escape(_shown(folder))}/[/bold]")
         _show_some(folder)
+
+
+def show_cost(costs: Sequence[dict[str, Any]]) -> None:
+    """What the simulator's tokens would have cost, had they been real."""
+    names = ("estimated_usd", "actual_usd", "list_usd", "saved_usd")
+    sums = {name: sum(cost[name] or 0 for cost in costs) for name in names}
+    unknown = sum(cost["actual_usd"] is None for cost in costs)
+    told = (
+        f"At today's prices: ${sums['actual_usd']:.4f} in batches, ${sums['list_usd']:.4f} in real "
+        f"time, [bold]${sums['saved_usd']:.4f} saved[/bold]; ${sums['estimated_usd']:.4f} was "
+        "estimated before anything was sent."
+    )
+    console.print(told + (f" {unknown} jobs have no known price." if unknown else ""))
 
 
 def _show_some(folder: Path) -> None:

@@ -17,8 +17,10 @@ import msgspec
 
 from functions.batch import envelope, layout, waits
 from functions.batch.errors import AccountBlocked, ProviderError
+from functions.batch.estimating import stored_prices
 from functions.batch.lines import Transit, pack_keyed, pack_row
 from functions.batch.model import (
+    BATCH_GONE,
     GAVE_UP,
     MAX_RESENDS,
     Answer,
@@ -29,9 +31,11 @@ from functions.batch.model import (
     RowError,
     Shard,
     Source,
+    now,
 )
 from functions.batch.pausing import Pauses
-from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.ports import Dialect, Ledger, Metrics, Objects, Provider, Rollups
+from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.reserving import Reserver
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
@@ -50,6 +54,8 @@ class Collector(msgspec.Struct, kw_only=True):
     provider: Callable[[], Provider]
     pauses: Pauses
     reserver: Reserver
+    rollups: Rollups
+    metrics: Metrics
     max_rounds: int
 
     def collect(self, job_id: str, shard_id: str) -> None:
@@ -58,9 +64,9 @@ class Collector(msgspec.Struct, kw_only=True):
         if shard.status in ("collected", "cleaned"):
             return
         self.reserver.release(shard)
-        cancelled = self.ledger.job(job_id).cancel_requested
+        job = self.ledger.job(job_id)
         with tempfile.TemporaryDirectory() as directory:
-            harvest = _Harvest(shard, self, Path(directory), cancelled=cancelled)
+            harvest = _Harvest(shard, self, Path(directory), cancelled=job.cancel_requested)
             with (
                 closing(harvest),
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
@@ -78,7 +84,11 @@ class Collector(msgspec.Struct, kw_only=True):
             failed=collected.failed,
             again=sum(source.weight.rows for source in collected.remainder),
         )
-        self.ledger.save_shard(shard)
+        shard.bill = collected.bill
+        if shard.batch_id is not None:
+            self.rollups.add(shard, job.key.rpartition("/")[0], now()[:10])
+        shard = self.ledger.save_shard(shard)
+        self.metrics.batch(shard)
 
     def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, tuple[int, int]]:
         """Where each row's answer lies in the spool. Of two answers to one row the one that
@@ -134,11 +144,16 @@ class _Harvest:
         self._directory = directory
         self._cancelled = cancelled
         self._refusal = _usable(shard)
+        self._out_of_reach = shard.batch_id is not None and (
+            shard.refusal is not None and shard.refusal.code in (GAVE_UP, BATCH_GONE)
+        )
         self._counts = Answered()
         self._most_resends = 0
         self._delay = 0
         self.blocked: AccountBlocked | None = None
         self._problems = Problems()
+        prices = stored_prices(collector.objects, shard.job_id)
+        self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
         self._parts = PartSpools(collector.objects, directory)
         self._again: dict[int, SourceSpool] = {}
         origin = f"shard-{shard.shard_id}"
@@ -153,6 +168,7 @@ class _Harvest:
             return
         spool.seek(where[0])
         answer = self._dialect.answer(spool.read(where[1]), self._shard.group)
+        row = self._charged(row, answer)
         error = answer.error
         if answer.verdict == "succeeded" or error is None:
             self._counts.succeeded += 1
@@ -167,8 +183,22 @@ class _Harvest:
                 self.blocked = AccountBlocked(error.code, error.message)
             self._resend(place, row, error, answer)
 
+    def _charged(self, row: WorkRow, answer: Answer) -> WorkRow:
+        """What is billed is billed, whatever becomes of the row: it is added to its attempts."""
+        cost, listed = self._meter.charge(answer)
+        transit = msgspec.structs.replace(
+            row.transit,
+            cost=plus(row.transit.cost, cost),
+            listed=plus(row.transit.listed, listed),
+        )
+        return msgspec.structs.replace(row, transit=transit)
+
     def _settle_unanswered(self, place: int, row: WorkRow) -> None:
         refusal = self._refusal
+        if self._out_of_reach:
+            self._meter.lost()
+            unknown = msgspec.structs.replace(row.transit, cost=None, listed=None)
+            row = msgspec.structs.replace(row, transit=unknown)
         if refusal is None:
             error = RowError(
                 code="no_answer",
@@ -194,8 +224,12 @@ class _Harvest:
     def _own_failure(
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
     ) -> None:
-        transit = row.transit
-        transit = Transit(transit.failures + 1, transit.resends, error.code, error.message)
+        transit = msgspec.structs.replace(
+            row.transit,
+            failures=row.transit.failures + 1,
+            code=error.code,
+            message=error.message,
+        )
         if self._cancelled or transit.failures >= self._max_rounds:
             self._fail(row, error, answer)
         else:
@@ -204,9 +238,13 @@ class _Harvest:
     def _resend(
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
     ) -> None:
-        transit = row.transit
-        self._most_resends = max(self._most_resends, transit.resends)
-        transit = Transit(transit.failures, transit.resends + 1, error.code, error.message)
+        self._most_resends = max(self._most_resends, row.transit.resends)
+        transit = msgspec.structs.replace(
+            row.transit,
+            resends=row.transit.resends + 1,
+            code=error.code,
+            message=error.message,
+        )
         if self._cancelled:
             self._fail(row, _final(Reason(CANCELLED.code, CANCELLED.message)))
         elif transit.resends > MAX_RESENDS:
@@ -223,10 +261,10 @@ class _Harvest:
     def _finish(self, row: WorkRow, answer: Answer | None, error: RowError | None = None) -> None:
         custom_id = self._dialect.custom_id(row.line)
         if answer is not None:
-            tail = envelope.answered(answer, custom_id, self._shard)
+            tail = envelope.answered(answer, custom_id, self._shard, row.transit)
         else:
             assert error is not None  # a row without an answer fails with a reason
-            tail = envelope.failed(error, custom_id, self._shard)
+            tail = envelope.failed(error, custom_id, self._shard, row.transit)
         self._parts.add(self._part, row.key, pack_keyed(row.key, tail))
 
     def _go_again(self, place: int, row: WorkRow, transit: Transit) -> None:
@@ -257,6 +295,7 @@ class _Harvest:
             failed_parts=self._parts.store(self._failed),
             remainder=list(self._remainder()),
             problems=self._problems.by_code,
+            bill=self._meter.bill,
         )
 
     def _remainder(self) -> Iterator[Source]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from functions.batch.lines import Transit
 from functions.batch.model import Answer, Reason, RowError, Shard, Usage
+from functions.batch.money import number
 
 SUCCEEDED = b"s"
 FAILED = b"f"
@@ -20,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
 
 
-def answered(answer: Answer, custom_id: bytes, shard: Shard) -> bytes:
+def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:
     """The tail of a row that a batch answered, for good."""
     status = SUCCEEDED if answer.verdict == "succeeded" else FAILED
     return _line(
@@ -31,10 +33,11 @@ def answered(answer: Answer, custom_id: bytes, shard: Shard) -> bytes:
         error=b"null" if answer.error is None else _encode(answer.error),
         origin=_origin(shard),
         usage=_usage(answer.usage),
+        cost=_cost(transit),
     )
 
 
-def failed(error: RowError, custom_id: bytes, shard: Shard) -> bytes:
+def failed(error: RowError, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:
     """The tail of a row that has no answer of its own and will get none."""
     return _line(
         custom_id=custom_id,
@@ -44,23 +47,27 @@ def failed(error: RowError, custom_id: bytes, shard: Shard) -> bytes:
         error=_encode(error),
         origin=_origin(shard),
         usage=b"null",
+        cost=_cost(transit),
     )
 
 
+_COST = b'"cost_usd":%b,"list_cost_usd":%b'
+_NO_COST = _COST % (b"0", b"0")
+_UNKNOWN_COST = _COST % (b"null", b"null")
 _NO_ORIGIN = b'"provider":null,"model":null,"batch_id":null,"mode":null,"round":0'
 
 
 def invalid(reason: Reason, custom_id: bytes) -> bytes:
     """The tail of a row that was never sent."""
-    return _never_sent(INVALID, reason, custom_id)
+    return _never_sent(INVALID, reason, custom_id, _NO_COST)
 
 
 def unresolved(reason: Reason) -> bytes:
     """The tail of a row of which nothing came back, whatever was tried."""
-    return _never_sent(FAILED, reason, b"null")
+    return _never_sent(FAILED, reason, b"null", _UNKNOWN_COST)
 
 
-def _never_sent(status: bytes, reason: Reason, custom_id: bytes) -> bytes:
+def _never_sent(status: bytes, reason: Reason, custom_id: bytes, cost: bytes) -> bytes:
     error = RowError(code=reason.code, message=reason.message, retryable=False)
     return _line(
         custom_id=custom_id,
@@ -70,6 +77,7 @@ def _never_sent(status: bytes, reason: Reason, custom_id: bytes) -> bytes:
         error=_encode(error),
         origin=_NO_ORIGIN,
         usage=b"null",
+        cost=cost,
     )
 
 
@@ -80,6 +88,10 @@ def _origin(shard: Shard) -> bytes:
         _encode(shard.batch_id),
         shard.round,
     )
+
+
+def _cost(transit: Transit) -> bytes:
+    return _COST % (number(transit.cost), number(transit.listed))
 
 
 def _usage(usage: Usage | None) -> bytes:
@@ -102,11 +114,11 @@ def _line(
     error: bytes,
     origin: bytes,
     usage: bytes,
+    cost: bytes,
 ) -> bytes:
     return (
-        b'%b"custom_id":%b,"status":"%b","text":%b,"response":%b,"error":%b,%b,"usage":%b,'
-        b'"cost_usd":null,"list_cost_usd":null}'
-        % (status, custom_id, _WORDS[status], text, response, error, origin, usage)
+        b'%b"custom_id":%b,"status":"%b","text":%b,"response":%b,"error":%b,%b,"usage":%b,%b}'
+        % (status, custom_id, _WORDS[status], text, response, error, origin, usage, cost)
     )
 
 

@@ -35,6 +35,10 @@ def shard(job_id: str, shard_id: str) -> str:
     return f"{job_id}/shards/{shard_id}.json"
 
 
+def prices(job_id: str) -> str:
+    return f"{job_id}/prices.json"
+
+
 def round_manifest(job_id: str, number: int) -> str:
     return f"{job_id}/rounds/{number:02d}.json"
 

@@ -105,12 +105,15 @@ def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[b
 
 class Transit(msgspec.Struct, array_like=True):
     """What a row on its way has gone through: rounds spent by failures of its own, times sent
-    again for another cause, and the last error, to be told if it never succeeds."""
+    again for another cause, the last error, to be told if it never succeeds, and what its
+    attempts cost so far, in picodollars, and would have cost in real time; null: unknown."""
 
     failures: int = 0
     resends: int = 0
     code: str | None = None
     message: str | None = None
+    cost: int | None = 0
+    listed: int | None = 0
 
 
 _transit = msgspec.json.Decoder(Transit)

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from functions.batch.money import Bill, Estimate, JobLimits
+
 JobStatus = Literal[
     "planning",
     "scheduled",
@@ -90,6 +92,9 @@ class Job(msgspec.Struct, kw_only=True):
     cancel_requested: bool = False
     untold: str | None = None
     outputs: Outputs | None = None
+    limits: JobLimits | None = None
+    estimate: Estimate | None = None
+    bill: Bill | None = None
     expires_at: int | None = None
     v: int = 1
 
@@ -230,6 +235,7 @@ class Collected(msgspec.Struct, kw_only=True):
     failed_parts: list[Part]
     remainder: list[Source]
     problems: dict[str, Tally]
+    bill: Bill | None = None
     v: int = 1
 
 
@@ -301,6 +307,7 @@ class Shard(msgspec.Struct, kw_only=True):
     complete: bool = False
     cancel_sent: bool = False
     answered: Answered | None = None
+    bill: Bill | None = None
     delay_seconds: int = 0
     v: int = 1
 
@@ -405,12 +412,21 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """Tokens. Input includes cache reads and writes, output includes reasoning."""
+    """Tokens. Input includes cache reads and writes, output includes reasoning.
+
+    For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
+    not text, such as `input_audio` or `output_image`; searches in the web. `at_list`: answered
+    outside of the batch, so paid at the price of real time.
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    kinds: dict[str, int] | None = None
+    web_searches: int = 0
+    at_list: bool = False
 
 
 class RowError(msgspec.Struct, kw_only=True):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -30,6 +30,7 @@ from functions.batch.model import (
     Waiter,
     Weight,
 )
+from functions.batch.pricing import Rates
 
 
 class Writer(Protocol):
@@ -303,7 +304,90 @@ class Alerts(Protocol):
     def alert(self, subject: str, message: str) -> None: ...
 
 
+class Prices(Protocol):
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Today's; None for a model that nobody knows the price of."""
+        ...
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """`name` is `day#YYYY-MM-DD` or `month#YYYY-MM`; `limit` in picodollars."""
+
+    name: str
+    limit: int
+
+
+class Shortfall(msgspec.Struct, frozen=True):
+    """The first budget that is too small for what was asked, and what it has committed."""
+
+    budget: Budget
+    committed: int
+
+
+class Budgets(Protocol):
+    """What jobs have spent, and what running ones may spend at most. All amounts are exact."""
+
+    def reserve(self, job_id: str, amount: int, budgets: Sequence[Budget]) -> Shortfall | None:
+        """Commits `amount` to all of the budgets, or to none. A job reserves once: whoever asks
+        again gets the same answer (None), and nothing is added."""
+        ...
+
+    def settle(self, job_id: str, spent: int | None) -> bool:
+        """Puts what was spent in the place of what was reserved; None: not known, so that all of
+        it stays committed. Once for each job, False after that. A job that reserved nothing can
+        reserve nothing any more."""
+        ...
+
+
+ApprovalAnswer = Literal["approved", "refused", "unanswered"]
+
+
+class Approval(msgspec.Struct, kw_only=True):
+    """A job's question. `token` wakes the workflow that waits; `told`: people were asked."""
+
+    job_id: str
+    token: str
+    told: bool = False
+    answer: ApprovalAnswer | None = None
+    v: int = 1
+
+
+class Approvals(Protocol):
+    def ask(self, job_id: str, token: str) -> Approval:
+        """Stores the token, in the place of an earlier one; the question as it now stands."""
+        ...
+
+    def told(self, job_id: str) -> None: ...
+
+    def answer(self, job_id: str, answer: ApprovalAnswer) -> Approval | None:
+        """Keeps the first answer; the question as it now stands. None if it was never asked."""
+        ...
+
+    def find(self, job_id: str) -> Approval | None: ...
+
+
+class Rollups(Protocol):
+    def add(self, shard: Shard, folder: str, day: str) -> None:
+        """Adds the bill of a shard to the sums of its day, by model and by folder. Once for each
+        shard."""
+        ...
+
+
+class Metrics(Protocol):
+    def batch(self, shard: Shard) -> None:
+        """Of a batch that was collected."""
+        ...
+
+    def job(self, job: Job) -> None:
+        """Of a job that has ended."""
+        ...
+
+
 class Workflows(Protocol):
+    def wake(self, token: str) -> bool:
+        """Ends a state that waits. False if nothing waits for the token any more."""
+        ...
+
     def start_job(self, job_id: str, run: int = 0) -> None:
         """`run` counts the job's executions after the first. Starting the same one again is
         success."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from functions.batch import layout
+from functions.batch.costs import cost, spent, total
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     Job,
@@ -12,19 +13,12 @@ from functions.batch.model import (
     Outputs,
     Reason,
     RowCounts,
+    Shard,
     now,
 )
-from functions.batch.ports import Events, Ledger, Objects
+from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.tally import Problems
-
-_NO_COST: dict[str, object] = {
-    "estimated_usd": None,
-    "actual_usd": None,
-    "list_usd": None,
-    "saved_usd": None,
-    "by_model": {},
-}
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -39,19 +33,26 @@ class Reporter(msgspec.Struct, kw_only=True):
     work: Objects
     results: Objects
     events: Events
+    budgets: Budgets
+    metrics: Metrics
 
     def report(self, job_id: str, failure: Failure | None) -> JobStatus:
-        """May run twice: a job that has ended keeps its end, and is only told again."""
+        """May run twice: a job that has ended keeps its end, and is only told again. What it did
+        not spend is free for others before it ends."""
         job = self.ledger.job(job_id)
+        shards = list(self.ledger.shards(job_id))
+        self.budgets.settle(job_id, spent(shards))
         if job.status not in FINAL_JOB_STATUSES:
+            job.bill = total(shards)
             job = self._end(job, failure)
-        summary = self._summary(job)
+            self.metrics.job(job)
+        summary = self._summary(job, shards)
         key = layout.result(job_id, "summary.json")
         self.results.put(key, msgspec.json.format(msgspec.json.encode(summary), indent=2))
         for file in self.ledger.files(job_id):
             if file.deleted_at is None:
                 self.ledger.note_left(file)
-        self._publish(job)
+        self._publish(job, shards)
         return job.status
 
     def _end(self, job: Job, failure: Failure | None) -> Job:
@@ -82,6 +83,7 @@ class Reporter(msgspec.Struct, kw_only=True):
                 "finished_at",
                 "outputs",
                 "rows",
+                "bill",
             )
         }
         self.ledger.update_job(job.job_id, changes)
@@ -104,8 +106,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             f"{'all' if tally.count == lost else tally.count} of them: {tally.message}",
         )
 
-    def _summary(self, job: Job) -> dict[str, object]:
-        shards = list(self.ledger.shards(job.job_id))
+    def _summary(self, job: Job, shards: list[Shard]) -> dict[str, object]:
         return {
             "job_id": job.job_id,
             "status": job.status,
@@ -128,7 +129,7 @@ class Reporter(msgspec.Struct, kw_only=True):
                 for shard in shards
                 if shard.batch_id
             ],
-            "cost": _NO_COST,
+            "cost": cost(job.estimate, shards),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }
@@ -151,7 +152,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             ],
         }
 
-    def _publish(self, job: Job) -> None:
+    def _publish(self, job: Job, shards: list[Shard]) -> None:
         detail_type = "Job Rejected" if job.status == "rejected" else "Job Completed"
         detail: dict[str, object] = {
             "job_id": job.job_id,
@@ -159,7 +160,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             "reason": job.reason,
             "input": _input(job),
             "rows": job.rows,
-            "cost": _NO_COST,
+            "cost": cost(job.estimate, shards),
             "outputs": job.outputs,
         }
         self.events.publish(detail_type, detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.collecting import Collector
 from functions.handlers import wiring
 from functions.settings import ProviderSettings
@@ -20,6 +21,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         provider=wiring.provider(settings),
         pauses=wiring.pauses(settings),
         reserver=wiring.reserver(settings),
+        rollups=wiring.rollups(settings.jobs_table),
+        metrics=EmbeddedMetrics(),
         max_rounds=settings.max_rounds,
     )
     collector.collect(event["job_id"], event["shard_id"])

@@ -1,4 +1,4 @@
-"""Takes commands from the event bus: Cancel Job, Resume Provider."""
+"""Takes commands from the event bus: Cancel, Approve or Refuse Job, Resume Provider."""
 
 from __future__ import annotations
 
@@ -11,5 +11,11 @@ from functions.settings import CommandSettings
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     settings = CommandSettings.from_env()
-    done = obey(event["detail-type"], event["detail"], ledger=wiring.ledger(settings.jobs_table))
+    done = obey(
+        event["detail-type"],
+        event["detail"],
+        ledger=wiring.ledger(settings.jobs_table),
+        approvals=wiring.approvals(settings.jobs_table),
+        workflows=wiring.workflows(),
+    )
     return {"done": done}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.reporting import Failure, Reporter
 from functions.handlers import wiring
 from functions.settings import ReportSettings
@@ -18,6 +19,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         work=wiring.objects(settings.work_bucket),
         results=wiring.objects(settings.results_bucket),
         events=wiring.events(settings.event_bus),
+        budgets=wiring.budgets(settings.jobs_table),
+        metrics=EmbeddedMetrics(),
     )
     failure = msgspec.convert(event.get("failure"), Failure | None)
     return {"status": reporter.report(event["job_id"], failure)}

@@ -12,12 +12,15 @@ from importlib import import_module
 
 import msgspec
 
+from functions.aws.approvals import DynamoApprovals
+from functions.aws.budgets import DynamoBudgets
 from functions.aws.clients import client
 from functions.aws.inbox import Inbox
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
-from functions.aws.outside import AlertTopic, EventBus, SecretKeys
+from functions.aws.outside import AlertTopic, EventBus, JobWorkflow, SecretKeys
 from functions.aws.quotas import DynamoQuotas
+from functions.aws.rollups import DynamoRollups
 from functions.batch.model import Group, Limits
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Provider
@@ -40,6 +43,23 @@ PUT_OFF: dict[str, tuple[str, ...]] = {
 
 def ledger(table: str) -> DynamoLedger:
     return DynamoLedger(client("dynamodb"), table)
+
+
+def budgets(table: str) -> DynamoBudgets:
+    return DynamoBudgets(client("dynamodb"), table)
+
+
+def approvals(table: str) -> DynamoApprovals:
+    return DynamoApprovals(client("dynamodb"), table)
+
+
+def rollups(table: str) -> DynamoRollups:
+    return DynamoRollups(client("dynamodb"), table)
+
+
+def workflows() -> JobWorkflow:
+    """To wake executions, not to start them."""
+    return JobWorkflow(client("stepfunctions"))
 
 
 def objects(bucket: str) -> S3Objects:

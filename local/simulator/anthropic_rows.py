@@ -191,7 +191,9 @@ class RowWork:
         plain = counted - cache.read - cache.written_5m - cache.written_1h
         output = answers.tokens_in([block.get("text", block.get("input")) for block in content])
         usage = Usage(plain, output, cache.read, cache.written_5m, cache.written_1h)
-        self.world.ledger.answered("anthropic", self.batch.id, model, digest, usage)
+        tier = "standard" if "standard" in marks else "batch"
+        charged_as = "" if tier == "batch" else tier
+        self.world.ledger.answered("anthropic", self.batch.id, model, digest, usage, charged_as)
         return {
             "id": self.world.new_id("msg_", 24),
             "type": "message",
@@ -200,7 +202,7 @@ class RowWork:
             "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
-            "usage": _usage(plain, output, cache),
+            "usage": _usage(plain, output, cache, tier),
         }
 
     def _content(self, params: Json, marks: Marks, digest: str) -> tuple[list[Json], str]:
@@ -230,7 +232,7 @@ class RowWork:
         self.world.ledger.row("anthropic", "answered" if kind == "succeeded" else kind)
 
 
-def _usage(plain: int, output: int, cache: CacheUse) -> Json:
+def _usage(plain: int, output: int, cache: CacheUse, tier: str) -> Json:
     return {
         "input_tokens": plain,
         "cache_creation_input_tokens": cache.written_5m + cache.written_1h,
@@ -240,6 +242,6 @@ def _usage(plain: int, output: int, cache: CacheUse) -> Json:
             "ephemeral_1h_input_tokens": cache.written_1h,
         },
         "output_tokens": output,
-        "service_tier": "batch",
+        "service_tier": tier,
         "inference_geo": "not_available",
     }

@@ -15,6 +15,7 @@ the first N attempts of the same text only. Kinds:
     expired       the row's time runs out
     overloaded    the provider is overloaded
     say=TEXT      the answer is TEXT
+    standard      the row is answered, and charged, outside of the batch (Anthropic)
     off_schema    the answer ignores the response schema
 """
 
@@ -42,6 +43,7 @@ KINDS = {
     "expired",
     "overloaded",
     "say",
+    "standard",
     "off_schema",
 }
 

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 LISTED = 1000
@@ -47,14 +48,20 @@ class BatchEntry:
     rows: int | None = None
     answered: int = 0
     polls: list[float] = field(default_factory=list[float])
+    tokens: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """What was charged for it, by model."""
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self, prices: dict[str, dict[str, float]]) -> dict[str, Any]:
         gaps = [round(b - a, 3) for a, b in zip(self.polls, self.polls[1:], strict=False)]
-        return {**self.__dict__, "minimum_interval": min(gaps, default=None)}
+        return {
+            **self.__dict__,
+            "minimum_interval": min(gaps, default=None),
+            "dollars": float(sum(_dollars(self.tokens, prices).values(), Decimal())),
+        }
 
 
 class Ledger:
-    """Thread-safe. Only rows that were answered with success are billed."""
+    """Thread-safe. Rows that were answered with success are billed, and what else says so."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,14 +77,23 @@ class Ledger:
             self._refused: list[dict[str, Any]] = []
             self._rows: Counter[str] = Counter()
 
-    def answered(self, provider: str, batch: str, model: str, digest: str, usage: Usage) -> None:
+    def answered(
+        self, provider: str, batch: str, model: str, digest: str, usage: Usage, tier: str = ""
+    ) -> None:
+        self.charged(provider, batch, model, usage, tier)
         with self._lock:
             self._answers.setdefault(f"{provider} {digest}", []).append(batch)
-            books = self._tokens[f"{provider}/{model}"]
-            books["rows"] += 1
-            books.update({name: count for name, count in usage.items() if count})
             if entry := self._batches.get(batch):
                 entry.answered += 1
+
+    def charged(self, provider: str, batch: str, model: str, usage: Usage, tier: str = "") -> None:
+        """`tier` is named after the model where a row is not charged as a batch's."""
+        name = f"{provider}/{model} {tier}".strip()
+        charged = {"rows": 1, **{kind: count for kind, count in usage.items() if count}}
+        with self._lock:
+            self._tokens[name].update(charged)
+            if entry := self._batches.get(batch):
+                entry.tokens[name].update(charged)
 
     def row(self, provider: str, outcome: str) -> None:
         with self._lock:
@@ -119,11 +135,14 @@ class Ledger:
         with self._lock:
             return {
                 "providers": {
-                    name: self._provider(name) for name in ("openai", "anthropic", "vertex", "gcs")
+                    name: self._provider(name, prices)
+                    for name in ("openai", "anthropic", "vertex", "gcs")
                 },
                 "answered_twice": self._twice(),
                 "tokens": {model: dict(books) for model, books in self._tokens.items()},
-                "dollars": _dollars(self._tokens, prices),
+                "dollars": {
+                    model: float(amount) for model, amount in _dollars(self._tokens, prices).items()
+                },
                 "calls": dict(self._calls),
                 "look_ups": {
                     name.split()[0]: count
@@ -133,10 +152,12 @@ class Ledger:
                 "refused": self._refused[-LISTED:],
             }
 
-    def _provider(self, name: str) -> dict[str, Any]:
+    def _provider(self, name: str, prices: dict[str, dict[str, float]]) -> dict[str, Any]:
         things = [thing for thing in self._things.values() if thing.provider == name]
         left = [thing.__dict__ for thing in things if thing.deleted_at is None]
-        batches = [entry.shown() for entry in self._batches.values() if entry.provider == name]
+        batches = [
+            entry.shown(prices) for entry in self._batches.values() if entry.provider == name
+        ]
         return {
             "batches": batches,
             "rows_answered": sum(entry["answered"] for entry in batches),
@@ -166,20 +187,23 @@ class Ledger:
 
 def _dollars(
     tokens: dict[str, Counter[str]], prices: dict[str, dict[str, float]]
-) -> dict[str, float]:
-    """Priced models only, under their name without a version date if need be."""
-    dollars: dict[str, float] = {}
+) -> dict[str, Decimal]:
+    """Priced models only, under their name without a version date if need be. Exact."""
+    dollars: dict[str, Decimal] = {}
     for model, books in tokens.items():
         table = prices.get(model) or next((prices[p] for p in prices if model.startswith(p)), None)
         if table is None:
             continue
         plain = table.get("input", 0.0)
-        dollars[model] = round(
+        dollars[model] = (
             sum(
-                count * table.get(kind, 0.0 if kind == "output" else plain) / 1e6
-                for kind, count in books.items()
-                if kind != "rows"
-            ),
-            9,
+                (
+                    count * Decimal(str(table.get(kind, 0.0 if kind == "output" else plain)))
+                    for kind, count in books.items()
+                    if kind != "rows"
+                ),
+                Decimal(),
+            )
+            / 1_000_000
         )
     return dollars

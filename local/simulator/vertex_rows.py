@@ -174,6 +174,8 @@ class RowWork:
         if "policy" in marks:
             feedback = {"blockReason": "PROHIBITED_CONTENT"}
             counts = {"promptTokenCount": count, "totalTokenCount": count}
+            # An answer without content is one: its prompt is charged.
+            self.world.ledger.charged("vertex", self.job.id, self.job.model, Usage(count))
             return {"promptFeedback": feedback, "usageMetadata": counts}
         text, cut = answers.compose(
             digest, user_text({"request": request}), schema, marks, config.get("maxOutputTokens")

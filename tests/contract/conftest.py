@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from functions.aws.approvals import DynamoApprovals
+from functions.aws.budgets import DynamoBudgets
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
 from functions.aws.quotas import DynamoQuotas
-from functions.batch.ports import Ledger, Objects, Quotas
+from functions.batch.ports import Approvals, Budgets, Ledger, Objects, Quotas
 from local.cloud import EmbeddedCloud
+from tests.support.money_twins import MemoryApprovals, MemoryBudgets
 from tests.support.twins import MemoryLedger, MemoryObjects, MemoryQuotas
 
 KEYS = [("pk", "HASH"), ("sk", "RANGE")]
@@ -62,3 +65,17 @@ def quotas(request: pytest.FixtureRequest) -> Quotas:
     if request.param == "twin":
         return MemoryQuotas()
     return DynamoQuotas(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def budgets(request: pytest.FixtureRequest) -> Budgets:
+    if request.param == "twin":
+        return MemoryBudgets()
+    return DynamoBudgets(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def approvals(request: pytest.FixtureRequest) -> Approvals:
+    if request.param == "twin":
+        return MemoryApprovals()
+    return DynamoApprovals(request.getfixturevalue("dynamodb"), "contract")

@@ -5,16 +5,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
+from functions.batch.model import Job
+from functions.batch.money import JobLimits, picodollars
 from functions.batch.sharding import Caps
 from functions.batch.submission import Submitter
 from tests.support.crashing import Call, CrashWorld, Point, Tripwire
 from tests.support.lines import jsonl
+from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twin_provider import TwinDialect, TwinProvider
+from tests.support.twins import MemoryLedger
 
 NAMES = ("openai", "anthropic", "vertex")
 LATE = 2
+PRICES = {"openai/openai-1": (3.0, 7.0), "anthropic/anthropic-1": (2.0, 5.0)}
+"""Dollars per million tokens, list; the third provider's is set by an override."""
+BUDGET = Decimal("0.10")
 
 
 def twins() -> dict[str, TwinProvider]:
@@ -55,6 +63,14 @@ def expected() -> list[tuple[str | None, str, str | None]]:
     ]
 
 
+class LimitedLedger(MemoryLedger):
+    """Every job comes with the limits of a recipe."""
+
+    def create_job(self, job: Job) -> bool:
+        job.limits = JobLimits(max_cost_usd=Decimal("0.09"), approve_above_usd=Decimal("0.000001"))
+        return super().create_job(job)
+
+
 class Run:
     """One job from its upload to its end, killed at `point`."""
 
@@ -77,6 +93,12 @@ class Run:
             dialects=tuple(TwinDialect(name) for name in NAMES),
             providers={name: lambda name=name: self.twins[name] for name in NAMES},
             on_wait=self._tick,
+            prices=MemoryPrices({model: rates_of(*each) for model, each in PRICES.items()}),
+            overrides={"vertex/vertex-1": {"input": Decimal(1), "output": Decimal(4)}},
+            ledger=LimitedLedger(),
+            daily_budget_usd=BUDGET,
+            monthly_budget_usd=BUDGET * 2,
+            answers=lambda _: "Approve Job",
             caps=Caps(rows=4),
             split_bytes=450,
             wire=Tripwire(point),
@@ -112,7 +134,7 @@ class Run:
         lines = self.world.results.find(f"{self.job_id}/results.jsonl")
         if lines is None or self.world.results.find(f"{self.job_id}/summary.json") is None:
             return ["there are no results, or no summary"]
-        return [*self._rows(), *self._money(), *self._files(), *self._rest()]
+        return [*self._rows(), *self._money(), *self._bill(), *self._files(), *self._rest()]
 
     def _rows(self) -> list[str]:
         results = self.world.result_lines(self.job_id)
@@ -135,6 +157,40 @@ class Run:
         lost = billed.total() - counted
         return [f"billed twice: {twice}"] * bool(twice) + [f"{lost} paid rows lost"] * bool(lost)
 
+    def _bill(self) -> list[str]:
+        """Dollars by the twins' own books: told, settled with both budgets, and rolled up."""
+        prices = {**PRICES, "vertex/vertex-1": (1.0, 4.0)}
+        paid = sum(
+            picodollars(price) * twin.tokens[side] // 2_000_000
+            for name, twin in self.twins.items()
+            for side, price in zip(("input", "output"), prices[f"{name}/{name}-1"], strict=True)
+        )
+        told = self.world.summary(self.job_id)["cost"]
+        wrong = [f"{paid} paid, the summary tells {told}"] * (
+            told["actual_usd"] != paid / 10**12 or told["list_usd"] != 2 * paid / 10**12
+        )
+        lines = self.world.result_lines(self.job_id)
+        by_row = sum(picodollars(line["cost_usd"]) for line in lines)
+        wrong += [f"{paid} paid, the rows tell {by_row}"] * (by_row != paid)
+        budgets = self.world.budgets
+        settled = dict(budgets.settled)
+        wrong += [f"settled {settled}"] * (settled != {self.job_id: 1})
+        kept = {
+            name: (budgets.committed[name], budgets.spent[name])
+            for name in (budgets.leases[self.job_id].budgets if paid else ())
+        }
+        wrong += [f"{paid} paid, the budgets have {kept}"] * (
+            any(each != (paid, paid) for each in kept.values()) or len(kept) != 2 * bool(paid)
+        )
+        rolled = sum(
+            sums["actual"]
+            for (_, sort), sums in self.world.rollups.sums.items()
+            if sort.startswith("MODEL#")
+        )
+        asked = [subject for subject, _ in self.world.alerts.sent if "approval" in subject]
+        wrong += [f"asked {len(asked)} times"] * (len(asked) > 2)
+        return wrong + [f"{paid} paid, {rolled} rolled up"] * (rolled != paid)
+
     def _files(self) -> list[str]:
         told = self.world.summary(self.job_id)["provider_files"]
         left = [name for twin in self.twins.values() for name in twin.left()]
@@ -152,5 +208,8 @@ class Run:
         wrong += [f"the job is {job.status}"] * (job.status not in finals)
         if self._stopped and self.begun_at_end not in (None, self.begun):
             wrong.append("a batch was begun after the job was stopped")
-        wrong += [f"events: {events}"] * (set(events) != {"Job Accepted", "Job Completed"})
+        expected_events = {"Job Accepted", "Job Completed", "Job Awaiting Approval"}
+        if self._cancelled:  # perhaps before it asked
+            expected_events -= {"Job Awaiting Approval"} - set(events)
+        wrong += [f"events: {events}"] * (set(events) != expected_events)
         return wrong + ["work files left"] * bool(list(self.world.work.keys("")))

@@ -15,10 +15,18 @@ from infra import bundling
 from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
 from infra.config import MIB, RUNNING_PYTHON
 
-PLAIN = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command", "rescue")
+PLAIN = ("intake", "plan", "shard", "ask", "reconcile", "assemble", "report", "sweep")
+PLAIN += ("command", "rescue")
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
+HANDLERS_OF: dict[BundleName, tuple[str, ...]] = {"plain": PLAIN, "prices": ("price",)}
 SDKS = ("openai", "anthropic", "google")
-EXPECTED_MIB: dict[BundleName, int] = {"plain": 25, "openai": 60, "anthropic": 80, "vertex": 180}
+EXPECTED_MIB: dict[BundleName, int] = {
+    "plain": 25,
+    "prices": 35,
+    "openai": 60,
+    "anthropic": 80,
+    "vertex": 180,
+}
 SDK_OF = {"openai": {"openai"}, "anthropic": {"anthropic"}, "vertex": {"google"}}
 HERE: Literal["arm64", "x86_64"] = (
     "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
@@ -137,7 +145,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[BundleName, Path]:
 @pytest.mark.parametrize("name", REQUIREMENTS)
 def test_a_bundle_runs_on_its_own(built: dict[BundleName, Path], name: BundleName) -> None:
     """With nothing else on the path, no environment, and nothing written beside the sources."""
-    handlers = PLAIN if name == "plain" else OF_A_PROVIDER
+    handlers = HANDLERS_OF.get(name, OF_A_PROVIDER)
     imports = "; ".join(f"import functions.handlers.{handler}" for handler in handlers)
     imports += "".join(f"; import {sdk}" for sdk in SDK_OF.get(name, ()))
     before = sorted(built[name].rglob("*"))

@@ -24,6 +24,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "prices": {},
         "daily_budget_usd": None,
         "monthly_budget_usd": None,
+        "output_allowance_tokens": None,
         "lambda_architecture": "arm64",
         "lambda_python": RUNNING_PYTHON,
         "alert_email": None,
@@ -90,6 +91,8 @@ def test_cdk_json_gives_json() -> None:
         ("index_results", True, "auto, on or off"),
         ("prices", '{"openai/gpt-5": 1}', "dollars per million tokens"),
         ("prices", '{"openai/gpt-5": {"input": -1}}', "dollars per million tokens"),
+        ("prices", '{"openai/gpt-5": {}}', "dollars per million tokens"),
+        ("output_allowance_tokens", "0", "at least 1"),
         ("daily_budget_usd", "0", "above 0"),
         ("monthly_budget_usd", "NaN", "above 0"),
         ("lambda_architecture", "arm", "arm64 or x86_64"),
@@ -108,6 +111,24 @@ def test_a_bad_value_is_one_sentence(key: str, value: object, allowed: str) -> N
     )
     assert allowed in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("prices", "told"),
+    [
+        ({"inptu": 1.0}, "of openai/gpt-5: 'inptu' is no price; there are input, output"),
+        ({"output": 1.0}, "of openai/gpt-5: the price of input is missing"),
+    ],
+)
+def test_prices_are_named_strictly(prices: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Config.from_context({"prices": {"openai/gpt-5": prices}})
+
+
+def test_prices_fit_into_a_functions_environment() -> None:
+    many = {f"openai/model-{n}": {"input": 1.0} for n in range(200)}
+    with pytest.raises(ConfigError, match=r"prices is \d+ bytes of JSON; allowed are 3000"):
+        Config.from_context({"prices": many})
 
 
 def test_the_poll_range_has_an_order() -> None:

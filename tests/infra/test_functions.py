@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
@@ -19,6 +20,8 @@ HANDLERS = (
     "intake",
     "plan",
     "shard",
+    "price",
+    "ask",
     "reconcile",
     "assemble",
     "report",
@@ -30,7 +33,7 @@ SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
-MINUTES = {"intake": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
+MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
 MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
 
@@ -79,6 +82,10 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         split_bytes="17",
         retention_days="19",
         index_results="on",
+        prices='{"openai/gpt-5-mini": {"input": 0.3, "output": 1}}',
+        daily_budget_usd="12.5",
+        monthly_budget_usd="100",
+        output_allowance_tokens="700",
         lambda_architecture="x86_64",
     ).functions()
     environments = {name: each["Environment"]["Variables"] for name, each in functions.items()}
@@ -99,7 +106,19 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
     assert environments["assemble"]["INDEX_RESULTS"] == "on"
     assert environments["assemble"]["RETENTION_DAYS"] == "19"
     assert environments["intake"]["RETENTION_DAYS"] == "19"
+    price = {name: flat(value) for name, value in environments["price"].items()}
+    priced = settings.PriceSettings.from_env(price)
+    assert priced.overrides() == {"openai/gpt-5-mini": {"input": Decimal("0.3"), "output": 1}}
+    assert (priced.daily(), priced.monthly()) == (Decimal("12.5"), Decimal(100))
+    assert priced.output_allowance_tokens == 700
+    assert environments["ask"]["STACK"] == "Other"
     assert functions["plan"]["Architectures"] == ["x86_64"]
+
+
+def test_without_budgets_there_are_none(deployed: Deployed) -> None:
+    variables = deployed.functions()["price"]["Environment"]["Variables"]
+    priced = settings.PriceSettings.from_env({name: flat(each) for name, each in variables.items()})
+    assert (priced.overrides(), priced.daily(), priced.monthly()) == ({}, None, None)
 
 
 def test_logs_do_not_stay_for_ever(deployed: Deployed) -> None:

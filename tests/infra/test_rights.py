@@ -21,6 +21,7 @@ LABELS = [provider.label for provider in providers(Config())]
 READ_SECRET = {"secretsmanager:GetSecretValue"}
 ALERT = {"AlertsTopic": {"sns:Publish"}}
 ANNOUNCE = {"EventsBus": {"events:PutEvents"}}
+WAKE = {"JobWorkflowStateMachine": {"states:SendTaskSuccess"}}
 CONSUME = {
     "sqs:ReceiveMessage",
     "sqs:DeleteMessage",
@@ -38,9 +39,16 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
     },
     "JobPlanRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
     "JobShardRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
+    "JobPriceRole": {WORK: READ | WRITE, LEDGER: {GET, PUT, UPDATE}},
+    "JobAskRole": {LEDGER: {GET, UPDATE}, **ANNOUNCE, **ALERT, **WAKE},
     "JobReconcileRole": {WORK: READ | WRITE, LEDGER: SHARD_ITEMS, **ANNOUNCE},
     "JobAssembleRole": {WORK: READ, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
-    "JobReportRole": {WORK: READ, RESULTS: READ | WRITE, LEDGER: {GET, UPDATE, QUERY}, **ANNOUNCE},
+    "JobReportRole": {
+        WORK: READ,
+        RESULTS: READ | WRITE,
+        LEDGER: {GET, PUT, UPDATE, QUERY},
+        **ANNOUNCE,
+    },
     "JobSweepRole": {WORK: {"s3:DeleteObject", "s3:ListBucket"}, LEDGER: {GET}},
     "RescueRole": {
         LEDGER: {GET, UPDATE},
@@ -48,7 +56,7 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
         "RescueDeadLettersQueue": SEND,
         **ALERT,
     },
-    "CommandRole": {LEDGER: {GET, UPDATE}, "CommandDeadLettersQueue": SEND},
+    "CommandRole": {LEDGER: {GET, UPDATE}, "CommandDeadLettersQueue": SEND, **WAKE},
 }
 for label in LABELS:
     own = {LEDGER: {*SHARD_ITEMS, DELETE}, f"Secrets{label}": READ_SECRET}
@@ -109,7 +117,8 @@ def test_the_job_workflow_may_run_its_steps_and_its_shards(deployed: Deployed) -
     [job] = [name for name in machines if name.startswith("JobWorkflow")]
     shards = {name for name in machines if name != job}
     assert len(shards) == len(LABELS)
-    assert may_invoke(found) == {"Plan", "Shard", "Reconcile", "Assemble", "Report", "Sweep"}
+    steps = {"Plan", "Shard", "Price", "Ask", "Reconcile", "Assemble", "Report", "Sweep"}
+    assert may_invoke(found) == steps
     for machine in machines:
         assert found[f"<{machine}>"] == {"states:StartExecution"}, "a Distributed Map starts itself"
     watch = frozenset({"states:DescribeExecution", "states:StopExecution"})

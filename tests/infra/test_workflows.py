@@ -14,6 +14,7 @@ from infra.providers import providers
 from tests.infra.deployed import Deployed, flat
 
 LABELS = [provider.label for provider in providers(Config())]
+WAITS_FOR_A_PERSON = "Ask for approval"
 MACHINES = ("JobWorkflow", *(f"{label}Workflow" for label in LABELS))
 
 
@@ -50,7 +51,8 @@ def test_no_task_fails_the_execution(deployed: Deployed, machine: str) -> None:
     definition = deployed.definition(machine)
     for name, state in definition["States"].items():
         if state["Type"] in ("Task", "Map"):
-            assert state["Catch"][0]["ErrorEquals"] == ["States.ALL"], name
+            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+            assert len(state["Catch"]) == 1 + (name == WAITS_FOR_A_PERSON), name
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -81,7 +83,7 @@ def test_what_a_job_fails_with_reaches_its_report(deployed: Deployed) -> None:
     job = deployed.definition("JobWorkflow")["States"]
     for name, state in job.items():
         if state["Type"] in ("Task", "Map") and name not in ("Report", "Delete work files"):
-            [caught] = state["Catch"]
+            caught = state["Catch"][-1]
             assert (caught["Next"], caught["ResultPath"]) == ("Report", "$.failure"), name
     assert job["Report"]["Catch"][0]["Next"] == "Report failed"
     assert job["Report failed"]["Type"] == "Fail"
@@ -102,14 +104,36 @@ def test_a_failure_keeps_the_work_files_and_their_deletion_fails_nothing(
 def test_the_way_of_a_job(deployed: Deployed) -> None:
     job = deployed.definition("JobWorkflow")
     assert job["StartAt"] == "Plan"
-    way = ["Plan", "Accepted?", "Shard ranges", "Start rounds", "Reconcile", "Rows remain?"]
+    way = ["Plan", "Accepted?", "Shard ranges", "Price", "May it start?", WAITS_FOR_A_PERSON]
+    way += ["Price", "May it start?", "Start rounds", "Reconcile", "Rows remain?"]
     way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
     way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
     for here, there in pairwise(way):
         assert there in nexts(job["States"][here]), here
     assert job["States"]["Delete work files"]["End"]
     assert job["States"]["Accepted?"]["Default"] == "Report"
+    assert job["States"]["May it start?"]["Default"] == "Report"
     assert job["States"]["Rows remain?"]["Default"] == "Assemble"
+
+
+def test_a_job_waits_three_days_for_a_person(deployed: Deployed) -> None:
+    state = deployed.definition("JobWorkflow")["States"][WAITS_FOR_A_PERSON]
+    assert state["Resource"].endswith(":states:::lambda:invoke.waitForTaskToken")
+    assert state["Parameters"]["Payload"] == {
+        "job_id.$": "$.job_id",
+        "token.$": "$$.Task.Token",
+    }
+    assert "JobAsk" in state["Parameters"]["FunctionName"]
+    assert state["TimeoutSeconds"] == 3 * 86_400
+    unanswered, failed = state["Catch"]
+    assert (unanswered["ErrorEquals"], unanswered["Next"]) == (["States.Timeout"], "Price")
+    assert unanswered["ResultPath"] == "$.unanswered"
+    assert (failed["Next"], failed["ResultPath"]) == ("Report", "$.failure")
+    once, throttled, anything = state["Retry"]
+    assert (once["ErrorEquals"], once["MaxAttempts"]) == (["States.Timeout"], 0)
+    assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+    assert (anything["ErrorEquals"], anything["MaxAttempts"]) == (["States.ALL"], 6)
+    assert state["ResultPath"] is None
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -33,12 +33,13 @@ RETRIES = 6
 SHARD_STEPS = ("submit", "poll", "collect", "clean up")
 MOST_ROUNDS = 40
 MOST_EXECUTIONS = 4
-_PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "workflows")
-_PURE = frozenset({"uri"})
+PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "workflows")
+MONEY_PORTS = ("prices", "budgets", "approvals", "rollups", "metrics")
+_PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
-    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "job", "keys"}
-    | {"pin", "poll", "recipe", "shard", "shards", "creates", "find_lease", "leases", "line"}
-    | {"left", "missing", "resumed_at", "use"}
+    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "keys"}
+    | {"pin", "poll", "rates", "recipe", "shard", "shards", "creates", "find_lease", "leases"}
+    | {"left", "line", "missing", "resumed_at", "use"}
 )
 """Methods of ports that change nothing. One that is missing here costs time, not truth."""
 
@@ -91,9 +92,13 @@ def points(calls: list[Call], mode: Mode = "once") -> Iterator[Point]:
         seen[call] += 1
         if mode == "once":
             yield Point(call, seen[call], "before", mode)
-        elif call.step not in SHARD_STEPS if mode == "stubborn" else call.method in _READS:
+        elif call.step not in SHARD_STEPS if mode == "stubborn" else _is_read(call):
             continue
         yield Point(call, seen[call], "after", mode)
+
+
+def _is_read(call: Call) -> bool:
+    return call.method in _READS or (call.port, call.method) == ("ledger", "job")
 
 
 class Tripwire:
@@ -213,7 +218,7 @@ class CrashWorld(World):
     on_end: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
-        for name in _PORTS:
+        for name in (*PORTS, *MONEY_PORTS):
             setattr(self, name, Watched(getattr(self, name), name, self.wire))
         for name, make in self.providers.items():
             self.providers[name] = self._watched(make, f"provider {name}")
@@ -259,10 +264,28 @@ class CrashWorld(World):
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self._step("shard", partial(self.shard, job_id, piece))
-            self._rounds(job_id)
-            self._step("assemble", lambda: self.assembler().assemble(job_id))
+            if self._admitted(job_id):
+                self._rounds(job_id)
+                self._step("assemble", lambda: self.assembler().assemble(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
+
+    def _admitted(self, job_id: str) -> bool:
+        """Each try of the state that asks has a token of its own, as at Step Functions."""
+        decided = self._step("price", lambda: self.gate().admit(job_id))
+        while decided == "ask":
+            token = self._step("ask", lambda: self._ask(job_id))
+            if token in self.workflows.waiting:
+                self._step("answer", lambda: self.answer(job_id))
+            unanswered = token in self.workflows.waiting
+            decided = self._step("price", partial(self.gate().admit, job_id, unanswered=unanswered))
+        return decided == "start"
+
+    def _ask(self, job_id: str) -> str:
+        token = f"{job_id} {len(self.workflows.tokens)}"
+        self.workflows.begin_to_wait(token)
+        self.asker().ask(job_id, token)
+        return token
 
     def _rounds(self, job_id: str) -> None:
         for number in range(1, MOST_ROUNDS):

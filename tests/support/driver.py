@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from functions.batch import laps
+from functions.batch.admission import Admission, Gate
+from functions.batch.approving import Asker
 from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
+from functions.batch.commands import obey
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import Group, Limits, ShardStep
+from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
 from functions.batch.planning import Plan, plan
 from functions.batch.polling import Poller
@@ -28,6 +33,13 @@ from functions.batch.sharding import Caps, RangeOfInput, shard_range
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
 from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
+from tests.support.money_twins import (
+    MemoryApprovals,
+    MemoryBudgets,
+    MemoryMetrics,
+    MemoryPrices,
+    MemoryRollups,
+)
 from tests.support.twins import (
     MemoryAlerts,
     MemoryEvents,
@@ -49,7 +61,10 @@ def whole(step: ShardStep) -> ShardStep:
 
 @dataclass
 class World:
-    """All ports of a deployment. `providers` are made when asked for, as in production."""
+    """All ports of a deployment. `providers` are made when asked for, as in production.
+
+    `answers` is asked by a job that waits for its approval: it names the command that comes, or
+    None if nobody says anything for as long as one may wait."""
 
     dialects: Sequence[Dialect]
     providers: dict[str, Callable[[], Provider]]
@@ -61,6 +76,16 @@ class World:
     events: MemoryEvents = field(default_factory=MemoryEvents)
     alerts: MemoryAlerts = field(default_factory=MemoryAlerts)
     workflows: MemoryWorkflows = field(default_factory=MemoryWorkflows)
+    prices: MemoryPrices = field(default_factory=MemoryPrices)
+    budgets: MemoryBudgets = field(default_factory=MemoryBudgets)
+    approvals: MemoryApprovals = field(default_factory=MemoryApprovals)
+    rollups: MemoryRollups = field(default_factory=MemoryRollups)
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
+    overrides: Overrides = field(default_factory=dict[str, dict[str, Decimal]])
+    allowance: int | None = None
+    daily_budget_usd: Decimal | None = None
+    monthly_budget_usd: Decimal | None = None
+    answers: Callable[[str], str | None] = lambda _: None
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
     max_rounds: int = 3
@@ -83,15 +108,68 @@ class World:
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self.shard(job_id, piece)
-            number = 1
-            while (opened := self.open_round(job_id, number)).run != "none":
-                for run in self.runs_of(opened):
-                    self.run_shard(job_id, run.provider, run.shard_id)
-                number += 1
-            self.assembler().assemble(job_id)
+            if self.admit(job_id) == "start":
+                self.rounds(job_id)
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
+
+    def admit(self, job_id: str) -> Admission:
+        """The states around Price: until it is decided."""
+        decided = self.gate().admit(job_id)
+        while decided == "ask":
+            token = f"{job_id} {len(self.workflows.tokens)}"
+            self.workflows.begin_to_wait(token)
+            self.asker().ask(job_id, token)
+            if token in self.workflows.waiting:
+                self.answer(job_id)
+            decided = self.gate().admit(job_id, unanswered=token in self.workflows.waiting)
+        return decided
+
+    def answer(self, job_id: str) -> None:
+        command = self.answers(job_id)
+        if command is not None:
+            self.command(command, job_id=job_id)
+
+    def command(self, command: str, **detail: str) -> bool:
+        return obey(
+            command,
+            detail,
+            ledger=self.ledger,
+            approvals=self.approvals,
+            workflows=self.workflows,
+        )
+
+    def rounds(self, job_id: str) -> None:
+        number = 1
+        while (opened := self.open_round(job_id, number)).run != "none":
+            for run in self.runs_of(opened):
+                self.run_shard(job_id, run.provider, run.shard_id)
+            number += 1
+        self.assembler().assemble(job_id)
+
+    def gate(self) -> Gate:
+        return Gate(
+            ledger=self.ledger,
+            objects=self.work,
+            prices=self.prices,
+            budgets=self.budgets,
+            approvals=self.approvals,
+            overrides=self.overrides,
+            allowance=self.allowance,
+            daily_budget_usd=self.daily_budget_usd,
+            monthly_budget_usd=self.monthly_budget_usd,
+        )
+
+    def asker(self) -> Asker:
+        return Asker(
+            stack=self.stack,
+            ledger=self.ledger,
+            approvals=self.approvals,
+            workflows=self.workflows,
+            events=self.events,
+            alerts=self.alerts,
+        )
 
     def plan(self, job_id: str) -> Plan:
         return plan(
@@ -197,6 +275,8 @@ class World:
             provider=self.providers[provider],
             pauses=self.pauses(),
             reserver=self.reserver(),
+            rollups=self.rollups,
+            metrics=self.metrics,
             max_rounds=self.max_rounds,
         )
 
@@ -219,7 +299,12 @@ class World:
 
     def reporter(self) -> Reporter:
         return Reporter(
-            ledger=self.ledger, work=self.work, results=self.results, events=self.events
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            events=self.events,
+            budgets=self.budgets,
+            metrics=self.metrics,
         )
 
     def summary(self, job_id: str) -> dict[str, Any]:

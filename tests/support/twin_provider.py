@@ -27,9 +27,13 @@ from functions.batch.model import (
     ProviderObject,
     RowError,
     Tag,
+    Usage,
     Weight,
     now,
 )
+
+MAX_OUTPUT = 100
+"""Tokens: no answer of a twin is longer."""
 
 LASTS = 2
 """Ticks from a batch's creation to its end."""
@@ -51,6 +55,7 @@ class _Said(msgspec.Struct):
     id: str
     verdict: str
     text: str
+    usage: Usage | None = None
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -78,7 +83,7 @@ class TwinDialect:
         return ParsedRow(Group(self.provider, "/twin", model), self.weigh(line))
 
     def weigh(self, line: bytes) -> Weight:
-        return Weight(rows=1, bytes=len(line))
+        return Weight(rows=1, bytes=len(line), tokens=len(line), max_output=MAX_OUTPUT)
 
     def limits(self, group: Group) -> Limits:
         return Limits(rows=100, bytes=1 << 20, inputs=100, output=1 << 20)
@@ -90,12 +95,15 @@ class TwinDialect:
         said = _said.decode(line)
         if said.verdict == "succeeded":
             text = msgspec.json.encode(said.text)
-            return Answer(id=said.id, verdict="succeeded", response=line, text=text)
+            return Answer(
+                id=said.id, verdict="succeeded", response=line, text=text, usage=said.usage
+            )
         error = RowError(code="twin", message="No.", retryable=said.verdict == "again")
         return Answer(
             id=said.id,
             verdict="again" if said.verdict == "again" else "failed",
             response=line,
+            usage=said.usage,
             error=error,
         )
 
@@ -135,6 +143,7 @@ class TwinProvider:
         self.today = now()
         self.billed: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
         self.created = 0
         self.begun = 0
         self.batches: dict[str, _Batch] = {}
@@ -179,12 +188,20 @@ class TwinProvider:
 
     def _said(self, row: _Row) -> _Said:
         if row.text.startswith("bad"):
-            return _Said(row.id, "failed", "")
+            return _Said(row.id, "failed", "", self._charged(row, 0))
         if self.failing.get(row.text, 0):
             self.failing[row.text] -= 1
             return _Said(row.id, "again", "")
         self.billed[row.text] += 1
-        return _Said(row.id, "succeeded", f"echo {row.text}")
+        text = f"echo {row.text}"
+        return _Said(row.id, "succeeded", text, self._charged(row, len(text)))
+
+    def _charged(self, row: _Row, output: int) -> Usage:
+        """A row that is refused for what it says is paid too, one that fails is not."""
+        usage = Usage(input_tokens=len(row.text), output_tokens=output)
+        self.tokens["input"] += usage.input_tokens
+        self.tokens["output"] += usage.output_tokens
+        return usage
 
     def _file(self, kind: str, tag: Tag, lines: list[bytes]) -> ProviderObject:
         self.created += 1

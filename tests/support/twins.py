@@ -334,8 +334,22 @@ class MemoryAlerts:
 class MemoryWorkflows:
     def __init__(self) -> None:
         self.started: list[str] = []
+        self.tokens: list[str] = []
+        self.woken: list[str] = []
+        self.waiting: set[str] = set()
 
     def start_job(self, job_id: str, run: int = 0) -> None:
         name = f"{job_id}-run{run}" if run else job_id
         if name not in self.started:
             self.started.append(name)
+
+    def begin_to_wait(self, token: str) -> None:
+        """A state of an execution waits for the token."""
+        self.tokens.append(token)
+        self.waiting.add(token)
+
+    def wake(self, token: str) -> bool:
+        self.woken.append(token)
+        waits = token in self.waiting
+        self.waiting.discard(token)
+        return waits

@@ -98,11 +98,22 @@ class _Block(msgspec.Struct):
     text: msgspec.Raw = _NULL
 
 
+class _Written(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _Tools(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _Written | None = None
     output_tokens: int | None = None
+    server_tool_use: _Tools | None = None
+    service_tier: str | None = None
 
 
 class _Content(msgspec.Struct):
@@ -159,7 +170,8 @@ def _text(message: bytes) -> bytes:
 
 
 def _usage(message: bytes) -> Usage | None:
-    """Anthropic's `input_tokens` leaves out what was read from and written to the cache."""
+    """Anthropic's `input_tokens` leaves out what was read from and written to the cache. Its
+    `service_tier` is `batch`, unless the row was answered, and billed, as in real time."""
     try:
         usage = _metered.decode(message).usage
     except msgspec.MsgspecError:
@@ -173,6 +185,9 @@ def _usage(message: bytes) -> Usage | None:
         cached_input_tokens=read,
         cache_write_tokens=written,
         output_tokens=usage.output_tokens or 0,
+        cache_write_1h_tokens=(usage.cache_creation or _Written()).ephemeral_1h_input_tokens or 0,
+        web_searches=(usage.server_tool_use or _Tools()).web_search_requests or 0,
+        at_list=usage.service_tier not in (None, "batch"),
     )
 
 

@@ -58,9 +58,11 @@ class _Output(msgspec.Struct):
     content: list[_Content] | None = None
 
 
-class _Cached(msgspec.Struct):
+class _Details(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -68,8 +70,10 @@ class _Usage(msgspec.Struct):
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    input_tokens_details: _Cached | None = None
-    prompt_tokens_details: _Cached | None = None
+    input_tokens_details: _Details | None = None
+    prompt_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
 
 
 class _Body(msgspec.Struct):
@@ -82,6 +86,7 @@ class _Metered(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_NOTHING = _Details()
 _line = msgspec.json.Decoder(_Line)
 _body = msgspec.json.Decoder(_Body)
 _metered = msgspec.json.Decoder(_Metered)
@@ -108,10 +113,8 @@ def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None]:
     if endpoint in _WITH_TEXT:
         with suppress(msgspec.MsgspecError):
             full = _body.decode(body)
-            return _text(full), _usage(full.usage)
-    with suppress(msgspec.MsgspecError):
-        return b"null", _usage(_metered.decode(body).usage)
-    return b"null", None
+            return _text(full), _usage(full.usage, _searches(full))
+    return b"null", _usage_of(body)
 
 
 def _text(body: _Body) -> bytes:
@@ -131,16 +134,33 @@ def _text(body: _Body) -> bytes:
     return b"null"
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def _searches(body: _Body) -> int:
+    return sum(item.type == "web_search_call" for item in body.output or ())
+
+
+def _usage(usage: _Usage | None, searches: int = 0) -> Usage | None:
     if usage is None:
         return None
-    cached = usage.input_tokens_details or usage.prompt_tokens_details or _Cached()
+    given = usage.input_tokens_details or usage.prompt_tokens_details or _NOTHING
+    made = usage.output_tokens_details or usage.completion_tokens_details or _NOTHING
     return Usage(
         input_tokens=usage.input_tokens or usage.prompt_tokens or 0,
-        cached_input_tokens=cached.cached_tokens or 0,
-        cache_write_tokens=cached.cache_write_tokens or 0,
+        cached_input_tokens=given.cached_tokens or 0,
+        cache_write_tokens=given.cache_write_tokens or 0,
         output_tokens=usage.output_tokens or usage.completion_tokens or 0,
+        kinds=_kinds(given, made),
+        web_searches=searches,
     )
+
+
+def _kinds(given: _Details, made: _Details) -> dict[str, int] | None:
+    counts = {
+        "input_audio": given.audio_tokens,
+        "input_image": given.image_tokens,
+        "output_audio": made.audio_tokens,
+        "output_image": made.image_tokens,
+    }
+    return {kind: count for kind, count in counts.items() if count} or None
 
 
 def _failed(answer: _Line) -> Answer:
@@ -158,8 +178,15 @@ def _failed(answer: _Line) -> Answer:
         id=answer.custom_id,
         verdict=verdict,
         response=body if body not in (b"{}", b"") else b"null",
+        usage=_usage_of(body),
         error=RowError(code=code, message=message, retryable=verdict != "failed"),
     )
+
+
+def _usage_of(body: bytes) -> Usage | None:
+    with suppress(msgspec.MsgspecError):
+        return _usage(_metered.decode(body).usage)
+    return None
 
 
 def _body_error(body: bytes) -> _Error | None:

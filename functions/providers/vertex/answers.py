@@ -128,12 +128,19 @@ class _Feedback(msgspec.Struct, rename="camel"):
     block_reason_message: str | None = None
 
 
+class _Modality(msgspec.Struct, rename="camel"):
+    modality: str | None = None
+    token_count: int | None = None
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     prompt_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
+    prompt_tokens_details: list[_Modality] | None = None
+    candidates_tokens_details: list[_Modality] | None = None
 
 
 class _Response(msgspec.Struct, rename="camel"):
@@ -265,8 +272,21 @@ def _usage(body: bytes) -> Usage | None:
                 cached_input_tokens=counts.cached_content_token_count or 0,
                 output_tokens=(counts.candidates_token_count or 0)
                 + (counts.thoughts_token_count or 0),
+                kinds=_kinds(counts),
             )
     return None
+
+
+def _kinds(counts: _Metadata) -> dict[str, int] | None:
+    """Tokens that are not text; documents are priced as text or images are."""
+    sides = (("input", counts.prompt_tokens_details), ("output", counts.candidates_tokens_details))
+    found = {
+        f"{side}_{each.modality.lower()}": each.token_count
+        for side, details in sides
+        for each in details or ()
+        if each.modality not in (None, "TEXT") and each.token_count
+    }
+    return found or None
 
 
 def _told(answer: _Line, shape: _Shape | None) -> tuple[_Error | None, bytes]:

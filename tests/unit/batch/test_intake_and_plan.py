@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from functions.batch.commands import obey
 from functions.batch.intake import Upload, is_job, job_id, take_in
 from functions.batch.planning import plan
 from tests.support.driver import BUCKET, World
@@ -117,9 +116,9 @@ def test_ranges_cover_the_file_without_gaps(world: World) -> None:
 
 def test_cancelling_what_has_ended_or_never_was_is_no_error(world: World) -> None:
     identity = world.drop("a.txt", b"x")
-    assert obey("Cancel Job", {"job_id": identity}, ledger=world.ledger)
+    assert world.command("Cancel Job", job_id=identity)
     world.run(identity)
-    assert not obey("Cancel Job", {"job_id": identity}, ledger=world.ledger)
-    assert not obey("Cancel Job", {"job_id": "nobody"}, ledger=world.ledger)
+    assert not world.command("Cancel Job", job_id=identity)
+    assert not world.command("Cancel Job", job_id="nobody")
     with pytest.raises(ValueError, match="no command"):
-        obey("Dance", {}, ledger=world.ledger)
+        world.command("Dance", job_id=identity)

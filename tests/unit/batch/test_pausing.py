@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from functions.batch import laps
-from functions.batch.commands import obey
 from functions.batch.errors import AccountBlocked, Missing, Unavailable, Unconfirmed
 from functions.batch.laps import SLICE_SECONDS
 from functions.batch.model import BATCH_GONE, BatchState, Refusal, Shard, ShardStep
@@ -68,7 +67,7 @@ def test_a_long_wait_is_made_in_slices_that_ask_nobody(
 def test_who_resumes_a_provider_ends_the_wait_at_the_next_slice(
     world: World, provider: FakeProvider, job_id: str, paused: ShardStep
 ) -> None:
-    assert obey("Resume Provider", {"provider": "openai"}, ledger=world.ledger)
+    assert world.command("Resume Provider", provider="openai")
     assert submit(world, job_id, FIRST, paused).next == "wait"
     assert world.ledger.job(job_id).status == "running"
 
@@ -117,10 +116,10 @@ def test_a_shard_that_may_not_go_yet_waits_in_slices_and_can_be_resumed(
 
 def test_commands_name_what_there_is(world: World) -> None:
     with pytest.raises(ValueError, match="there are openai, anthropic, vertex"):
-        obey("Resume Provider", {"provider": "gemini"}, ledger=world.ledger)
+        world.command("Resume Provider", provider="gemini")
     with pytest.raises(ValueError, match="no command 'Stop'"):
-        obey("Stop", {}, ledger=world.ledger)
-    assert not obey("Cancel Job", {"job_id": "nobody"}, ledger=world.ledger)
+        world.command("Stop")
+    assert not world.command("Cancel Job", job_id="nobody")
 
 
 def test_an_alert_that_died_with_its_function_is_made_up_for(

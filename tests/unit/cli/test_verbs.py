@@ -16,6 +16,7 @@ from cli.stack import Stack
 from cli.uploads import Uploaded, await_job, plan_uploads
 from functions.aws.ledger import DynamoLedger
 from functions.batch.model import Job, Reason
+from functions.batch.money import DOLLAR, Bill, Estimate
 
 Run = Callable[..., Any]
 Make = Callable[..., Job]
@@ -115,7 +116,7 @@ def test_jobs_are_listed_newest_first_across_months(
         writer.create_job(make(f"job-{age:03d}", created_at=timestamp(now - timedelta(days=age))))
     result = run("jobs")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
-    assert lines[0] == ["job", "status", "rows", "failed", "created", "file"]
+    assert lines[0] == ["job", "status", "rows", "failed", "cost", "created", "file"]
     assert [line[0] for line in lines[1:]] == ["job-001", "job-040", "job-200"]
     assert lines[2][1:4] == ["succeeded", "2", "0"]
     listed = json.loads(run("jobs", "--json", "--limit", "2").stdout)
@@ -240,3 +241,36 @@ def test_cancel_puts_a_command_on_the_bus(
     assert "has ended as succeeded" in result.stderr
     writer.create_job(ended_job("gone", status="cancelled"))
     assert run("cancel", "gone").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["approve", "refuse"])
+def test_a_job_that_waits_is_answered(
+    run: Run,
+    writer: DynamoLedger,
+    new_job: Make,
+    verb: str,
+    next_command: Callable[[], tuple[str, Any]],
+) -> None:
+    writer.create_job(new_job("tickets-abc", status="awaiting_approval"))
+    writer.create_job(new_job("other", status="running"))
+    assert run(verb, "tick").exit_code == 0
+    assert next_command() == (f"{verb.capitalize()} Job", {"job_id": "tickets-abc"})
+    result = run(verb, "other")
+    assert result.exit_code == 1
+    assert "other waits for no approval: it is running" in result.stderr
+
+
+def test_jobs_show_what_they_cost_or_may_cost(
+    stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, ended_job: Make
+) -> None:
+    estimate = Estimate(low=1, expected=DOLLAR * 3, high=DOLLAR * 5)
+    writer.create_job(new_job("running", status="running", estimate=estimate))
+    bill = Bill(rows=2, actual=DOLLAR // 2, listed=DOLLAR)
+    writer.create_job(ended_job("done", estimate=estimate, bill=bill))
+    writer.create_job(ended_job("dark", bill=Bill(rows=2, unpriced=2)))
+    lines = [line.split("\t") for line in run("jobs").stdout.splitlines()[1:]]
+    assert {line[0]: line[4] for line in lines} == {
+        "running": "~$3.00",
+        "done": "$0.50",
+        "dark": "unknown",
+    }

@@ -12,6 +12,7 @@ from cli.errors import CliError
 from cli.ledger import find_job
 from cli.watch import take_snapshot, watch_jobs
 from functions.batch.model import Answered, Job, Progress, Reason, RowCounts, Shard
+from functions.batch.money import DOLLAR, Bill, Estimate
 
 
 class FakeLedger:
@@ -96,6 +97,36 @@ def test_lines_tell_each_change_once(new_job: Callable[..., Job]) -> None:
         "tickets-1: succeeded, round 2, 10 of 10 rows, 1 of 2 batches",
         "succeeded: 10 of 10 rows succeeded",
     ]
+
+
+def test_dollars_are_told_while_it_runs_and_at_the_end(new_job: Callable[..., Job]) -> None:
+    estimate = Estimate(low=1, expected=6 * DOLLAR, high=9 * DOLLAR)
+    paid = Bill(rows=8, actual=2 * DOLLAR, listed=5 * DOLLAR)
+    shards = [shard(1, "cleaned", answered=Answered(succeeded=8), bill=paid), shard(2, "planned")]
+    running = (new_job("tickets-1", status="running", estimate=estimate), shards)
+    done = (new_job("tickets-1", status="succeeded", estimate=estimate, bill=paid), shards)
+    _, told = watched(FakeLedger(running, done))
+    first, _, last = told.splitlines()
+    assert first.endswith("1 of 2 batches, 1 waiting, $2.00 of about $6.00")
+    assert last == "tickets-1 succeeded, $2.00, $3.00 saved"
+    assert "$2.00 of about $6.00" in watched(FakeLedger(running, done), terminal=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("bill", "told"),
+    [
+        (Bill(rows=3, unpriced=2, actual=DOLLAR), "$1.00 and 2 answers of unknown price"),
+        (
+            Bill(rows=3, at_list=1, actual=DOLLAR, listed=DOLLAR),
+            "$1.00, $0.00 saved, 1 at list price",
+        ),
+    ],
+)
+def test_what_is_odd_about_a_bill_is_told(
+    new_job: Callable[..., Job], bill: Bill, told: str
+) -> None:
+    _, said = watched(FakeLedger((new_job("tickets-1", status="succeeded", bill=bill), [])))
+    assert said.splitlines()[-1] == f"tickets-1 succeeded, {told}"
 
 
 @pytest.mark.parametrize("status", ["partial", "failed", "rejected", "cancelled"])

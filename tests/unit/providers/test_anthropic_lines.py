@@ -220,7 +220,11 @@ def test_a_message_is_passed_on_with_text_and_usage() -> None:
     assert json.loads(got.text) == 'bug \u2028 "\N{GRINNING FACE}\\'
     assert json.loads(got.response) == message
     assert got.usage == Usage(
-        input_tokens=145, cached_input_tokens=40, cache_write_tokens=5, output_tokens=3
+        input_tokens=145,
+        cached_input_tokens=40,
+        cache_write_tokens=5,
+        cache_write_1h_tokens=5,
+        output_tokens=3,
     )
 
 

@@ -1,0 +1,85 @@
+"""A job that waits for a person: it asks once, and the first answer counts.
+
+The answer is written down before the waiting workflow is woken, and the workflow's token before
+anybody is asked: whichever comes last finds the other, so that no answer is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from functions.batch.admission import UNANSWERED_DAYS, figures
+from functions.batch.costs import cost
+from functions.batch.model import Job
+from functions.batch.ports import Alerts, Approvals, Events, Ledger, Workflows
+
+
+class Asker(msgspec.Struct, kw_only=True):
+    """`stack` is named in the commands that the message tells."""
+
+    stack: str
+    ledger: Ledger
+    approvals: Approvals
+    workflows: Workflows
+    events: Events
+    alerts: Alerts
+
+    def ask(self, job_id: str, token: str) -> None:
+        """`token` wakes the workflow. May run twice, and in a later execution of the job: a new
+        token replaces the old one, and nobody is asked again who was asked."""
+        said = self.approvals.ask(job_id, token)
+        job = self.ledger.job(job_id)
+        if said.answer is not None or job.cancel_requested:
+            self.workflows.wake(token)
+            return
+        self.ledger.change_status(job_id, "planning", "awaiting_approval", {"reason": None})
+        if said.told:
+            return
+        self.alerts.alert(f"Batchdrop: job {job_id} waits for approval", self._message(job))
+        self.events.publish(
+            "Job Awaiting Approval",
+            {
+                "job_id": job_id,
+                "status": "awaiting_approval",
+                "input": {"bucket": job.bucket, "key": job.key, "bytes": job.bytes},
+                "cost": cost(job.estimate, []),
+            },
+        )
+        self.approvals.told(job_id)
+
+    def _message(self, job: Job) -> str:
+        assert job.estimate is not None  # written by the step before
+        unknown = f" No price is known for {', '.join(job.estimate.unpriced)}."
+        unbounded = f" {job.estimate.unbounded} rows have no limit on their output."
+        return (
+            f"{job.key}: {figures(job.estimate)}"
+            f"{unknown if job.estimate.unpriced else ''}"
+            f"{unbounded if job.estimate.unbounded else ''}"
+            f"\n\nTo let it start:\n  batchdrop approve {job.job_id} --stack {self.stack}"
+            f"\nTo refuse it:\n  batchdrop refuse {job.job_id} --stack {self.stack}"
+            f"\n\nWithout an answer it is refused after {UNANSWERED_DAYS} days."
+        )
+
+
+def reply(
+    job_id: str,
+    answer: Literal["approved", "refused"],
+    *,
+    approvals: Approvals,
+    workflows: Workflows,
+) -> bool:
+    """Whether the answer counts: False if the job never asked, or was answered otherwise."""
+    said = approvals.answer(job_id, answer)
+    if said is None:
+        return False
+    workflows.wake(said.token)
+    return said.answer == answer
+
+
+def wake(job_id: str, *, approvals: Approvals, workflows: Workflows) -> None:
+    """For a job that was cancelled: it need not wait any longer."""
+    said = approvals.find(job_id)
+    if said is not None:
+        workflows.wake(said.token)

@@ -1,0 +1,116 @@
+"""What a job will cost, before anything of it is sent: its prices, found once, and an estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from functions.batch import layout
+from functions.batch.model import Group, Source, Weight
+from functions.batch.money import Estimate
+from functions.batch.overrides import Overrides, overridden
+from functions.batch.ports import Objects, Prices
+from functions.batch.pricing import Price, PriceList, Rates, model_of
+
+LOWEST_INPUT, HIGHEST_INPUT = 80, 150
+"""Percent of the input tokens that were estimated: providers count the same text differently."""
+
+LIKELY_OUTPUT = 50
+"""Percent of the limit on output that an answer is expected to use, where nothing is known."""
+
+BYTES_A_TOKEN = 4
+"""Of input that was not weighed: sources of an earlier release."""
+
+
+def stored_prices(objects: Objects, job_id: str) -> PriceList | None:
+    data = objects.find(layout.prices(job_id))
+    return None if data is None else msgspec.json.decode(data, type=PriceList)
+
+
+def find_prices(
+    job_id: str, groups: Iterable[Group], *, objects: Objects, prices: Prices, overrides: Overrides
+) -> PriceList:
+    """A job keeps the prices that were found first, whatever a later try would find."""
+    stored = stored_prices(objects, job_id)
+    if stored is not None:
+        return stored
+    found = PriceList(
+        rates={
+            model_of(group): overridden(model_of(group), overrides)
+            or prices.rates(group.provider, group.model)
+            for group in sorted(groups)
+        }
+    )
+    objects.put_new(layout.prices(job_id), msgspec.json.encode(found))
+    return stored_prices(objects, job_id) or found
+
+
+def weigh(sources: Iterable[Source]) -> dict[Group, Weight]:
+    weights: dict[Group, Weight] = {}
+    for source in sources:
+        weights.setdefault(source.group, Weight()).add(source.weight)
+    return weights
+
+
+def estimate(
+    weights: Mapping[Group, Weight], prices: PriceList, *, allowance: int | None
+) -> Estimate:
+    """`allowance`: the output tokens that a row without a limit of its own may use."""
+    made = Estimate(low=0, expected=0, high=0)
+    for group, weight in sorted(weights.items()):
+        rates = prices.rates.get(model_of(group))
+        weight = _weighed(weight, rates)
+        made.input_tokens += weight.tokens
+        if rates is None or not _covers(rates, weight):
+            made.unpriced.append(model_of(group))
+            made.low = made.expected = made.high = None
+            continue
+        _add(made, weight, rates, allowance)
+    made.unpriced = sorted(set(made.unpriced))
+    return made
+
+
+def _add(made: Estimate, weight: Weight, rates: Rates, allowance: int | None) -> None:
+    output = weight.max_output + weight.unbounded * (allowance or 0)
+    likely = output * LIKELY_OUTPUT // 100
+    made.output_tokens += likely
+    made.low = _plus(made.low, _cost(rates, weight, LOWEST_INPUT, 0))
+    if weight.unbounded and allowance is None:
+        made.unbounded += weight.unbounded
+        made.expected = made.high = None
+        return
+    made.expected = _plus(made.expected, _cost(rates, weight, 100, likely))
+    made.high = _plus(made.high, _cost(rates, weight, HIGHEST_INPUT, output))
+
+
+def _weighed(weight: Weight, rates: Rates | None) -> Weight:
+    if weight.tokens or not weight.rows:
+        return weight
+    generates = rates is None or rates.batch[0].output is not None
+    return msgspec.structs.replace(
+        weight,
+        tokens=weight.bytes // BYTES_A_TOKEN,
+        unbounded=weight.rows if generates else 0,
+    )
+
+
+def _covers(rates: Rates, weight: Weight) -> bool:
+    makes_output = weight.max_output or weight.unbounded
+    price = rates.batch[0]
+    return price.input is not None and (price.output is not None or not makes_output)
+
+
+def _cost(rates: Rates, weight: Weight, percent: int, output: int) -> int:
+    tokens = -(-weight.tokens * percent // 100)
+    price = _price_for(rates.batch, tokens // max(weight.rows, 1))
+    return tokens * (price.input or 0) + output * (price.output or 0)
+
+
+def _price_for(prices: list[Price], tokens: int) -> Price:
+    """By the average row: what single rows have is not known here."""
+    return [price for price in prices if price.above == 0 or tokens > price.above][-1]
+
+
+def _plus(one: int | None, other: int) -> int | None:
+    return None if one is None else one + other

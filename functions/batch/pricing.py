@@ -1,0 +1,174 @@
+"""What tokens cost. Prices are found once for each job and stored beside its work; here they are
+multiplied with the usage that a provider reported.
+
+https://platform.openai.com/docs/pricing
+https://platform.claude.com/docs/en/about-claude/pricing
+https://cloud.google.com/vertex-ai/generative-ai/pricing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from functions.batch.model import Answer, Group, Usage
+from functions.batch.money import Bill, PriceSource
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Picodollars for each token, null where it is not known; for requests of more than `above`
+    input tokens.
+
+    `cache_write` is for a cache of five minutes, or whatever the provider's only kind is. `kinds`
+    has prices of tokens that are not text, such as `input_audio` or `output_image`, where they
+    differ; `web_search` is for one search.
+    """
+
+    input: int | None
+    output: int | None
+    cached_input: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    kinds: dict[str, int] = {}
+    web_search: int | None = None
+    above: int = 0
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's prices in real time and in a batch, each in order of `above`."""
+
+    listed: list[Price]
+    batch: list[Price]
+    source: PriceSource
+
+
+class PriceList(msgspec.Struct, kw_only=True):
+    """By `provider/model`; null: nobody knows what the model costs."""
+
+    rates: dict[str, Rates | None] = {}
+    v: int = 1
+
+
+def model_of(group: Group) -> str:
+    """As overrides, bills and summaries name a model."""
+    return f"{group.provider}/{group.model}"
+
+
+def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
+    """In picodollars, or None if a price that is needed is not known.
+
+    Crossing a tier's border changes the price of all tokens of the request.
+    """
+    price = prices[0]
+    for tier in prices:
+        if usage.input_tokens > tier.above:
+            price = tier
+    written_1h = usage.cache_write_1h_tokens
+    written = usage.cache_write_tokens - written_1h
+    text_in = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
+    text_out = usage.output_tokens
+    total = 0
+    for kind, count in usage.kinds.items() if usage.kinds else ():
+        special = price.kinds.get(kind)
+        if special is None:
+            continue
+        total += special * count
+        if kind.startswith("input"):
+            text_in -= count
+        else:
+            text_out -= count
+    for count, each in (
+        (text_in, price.input),
+        (usage.cached_input_tokens, price.cached_input),
+        (written, price.cache_write),
+        (written_1h, price.cache_write_1h),
+        (text_out, price.output),
+        (usage.web_searches, price.web_search),
+    ):
+        if count > 0:
+            if each is None:
+                return None
+            total += count * each
+    return total
+
+
+class Meter:
+    """Prices the answers of one batch, and sums them up."""
+
+    def __init__(self, rates: Rates | None) -> None:
+        self._rates = rates
+        self.bill = Bill(source=None if rates is None else rates.source)
+
+    def charge(self, answer: Answer) -> tuple[int | None, int | None]:
+        """What the answer cost, and what it costs in real time; None: unknown.
+
+        A failure without usage was not billed. An answer without usage was, but nobody knows how
+        much, unless the model is free.
+        """
+        usage = answer.usage
+        if usage is None:
+            if answer.verdict != "succeeded":
+                return 0, 0
+            usage = Usage()
+            known = self._rates is not None and _is_free(self._rates)
+        else:
+            known = self._rates is not None
+        bill = self.bill
+        bill.rows += 1
+        bill.input_tokens += usage.input_tokens
+        bill.cached_input_tokens += usage.cached_input_tokens
+        bill.cache_write_tokens += usage.cache_write_tokens
+        bill.output_tokens += usage.output_tokens
+        bill.at_list += usage.at_list
+        if not known or self._rates is None:
+            bill.unpriced += 1
+            return None, None
+        listed = cost(usage, self._rates.listed)
+        actual = listed if usage.at_list else cost(usage, self._rates.batch)
+        if actual is None or listed is None:
+            bill.unpriced += 1
+            return None, None
+        bill.actual += actual
+        bill.listed += listed
+        return actual, listed
+
+    def lost(self) -> None:
+        """For a row that may have been answered, and billed, where nobody can read it."""
+        self.bill.rows += 1
+        self.bill.unpriced += 1
+
+
+def half_of(price: Price, *, stacks: bool) -> Price:
+    """A batch's price where only the list price is known; halves are rounded up. Searches are not
+    discounted. `stacks`: cached tokens get both discounts, else the better one of them."""
+    cached = _half(price.cached_input)
+    if not stacks and price.cached_input is not None and price.input is not None:
+        cached = min(price.cached_input, -(-price.input // 2))
+    return Price(
+        input=_half(price.input),
+        output=_half(price.output),
+        cached_input=cached,
+        cache_write=_half(price.cache_write),
+        cache_write_1h=_half(price.cache_write_1h),
+        kinds={kind: -(-each // 2) for kind, each in price.kinds.items()},
+        web_search=price.web_search,
+        above=price.above,
+    )
+
+
+def stacks(provider: str) -> bool:
+    """Whether the discounts for batches and for cached tokens add up; Google's do not."""
+    return provider != "vertex"
+
+
+def _half(amount: int | None) -> int | None:
+    return None if amount is None else -(-amount // 2)
+
+
+def _is_free(rates: Rates) -> bool:
+    return all(price.input == price.output == 0 for price in rates.listed)
+
+
+def plus(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
