@@ -105,20 +105,26 @@ def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[b
 
 class Transit(msgspec.Struct, array_like=True):
     """What a row on its way has gone through: rounds spent by failures of its own, times sent
-    again for another cause, and the last error, to be told if it never succeeds."""
+    again for another cause, and the last error, to be told if it never succeeds.
+
+    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema."""
 
     failures: int = 0
     resends: int = 0
     code: str | None = None
     message: str | None = None
+    made: bool = False
+    misfits: int = 0
 
 
 _transit = msgspec.json.Decoder(Transit)
 _FRESH = msgspec.json.encode(Transit())
+MADE = Transit(made=True)
 
 
 def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
-    """One line of a source: key, what the row has gone through, the user's line as it was."""
+    """One line of a source: key, what the row has gone through, the user's line as it was, or the
+    one that a recipe made."""
     header = _FRESH if transit is None else msgspec.json.encode(transit)
     return b"%b %b\t%b\n" % (key.encode(), header, line)
 

@@ -68,6 +68,14 @@ class Outputs(msgspec.Struct, kw_only=True):
     failed: str | None = None
     invalid: str | None = None
     summary: str | None = None
+    csv: str | None = None
+
+
+class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recipe allows its job to cost, in dollars."""
+
+    max_cost_usd: float | None = None
+    approve_above_usd: float | None = None
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -87,6 +95,7 @@ class Job(msgspec.Struct, kw_only=True):
     cancel_requested: bool = False
     outputs: Outputs | None = None
     expires_at: int | None = None
+    limits: JobLimits | None = None
     v: int = 1
 
 
@@ -184,7 +193,8 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 class RangeResult(msgspec.Struct, kw_only=True):
-    """What reading one range of the input left behind."""
+    """What reading one range of the input left behind. `records` are its rows of data as they
+    came, a CSV's as lists of cells; `routes` counts them by the recipe's route, -1 for none."""
 
     range: int
     rows: int
@@ -194,6 +204,9 @@ class RangeResult(msgspec.Struct, kw_only=True):
     failed: list[Part]
     unreadable: list[Part]
     problems: dict[str, Tally]
+    records: list[Part] = []
+    columns: list[str] = []
+    routes: dict[int, int] = {}
     v: int = 1
 
 

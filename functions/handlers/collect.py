@@ -19,6 +19,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         dialect=wiring.dialect(settings.provider),
         provider=wiring.provider(settings),
         pauses=wiring.pauses(settings),
+        fitting=wiring.fitting,
         max_rounds=settings.max_rounds,
     )
     collector.collect(event["job_id"], event["shard_id"])

@@ -13,7 +13,7 @@ from typing import IO, cast
 
 import msgspec
 
-from functions.recipes.rendering import Made
+from functions.batch.recipe import MadeRow
 
 ROW_SECONDS = 2.0
 START_SECONDS = 60.0
@@ -22,7 +22,7 @@ MOST_STOPPED = 15
 
 _PIECE = 1 << 16
 _MORE_SECONDS = 0.005
-_made = msgspec.msgpack.Decoder(list[Made])
+_made = msgspec.msgpack.Decoder(list[MadeRow])
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
 """What the process is told of this one's: no credentials."""
 
@@ -41,7 +41,7 @@ class RenderProcess:
         self._pending = bytearray()
         self._stopped = 0
 
-    def make(self, rows: Sequence[bytes]) -> list[Made]:
+    def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
         """What each row came to, in order. Rows are asked for together; where that takes too
         long, one by one, to find the row that does not end."""
         if self._stopped >= MOST_STOPPED:
@@ -54,7 +54,7 @@ class RenderProcess:
                 return [_stopped(self._row_seconds)]
         return [made for row in rows for made in self.make([row])]
 
-    def _ask(self, rows: Sequence[bytes]) -> list[Made]:
+    def _ask(self, rows: Sequence[bytes]) -> list[MadeRow]:
         if self._process is None:
             self._start()
         self._send(msgspec.msgpack.encode(rows))
@@ -122,16 +122,16 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def _stopped(seconds: float) -> Made:
-    return Made(
+def _stopped(seconds: float) -> MadeRow:
+    return MadeRow(
         code="too_slow",
         message=f"Rendering the row was stopped: it took more than {seconds:g} s, or more memory "
         "than there is.",
     )
 
 
-def _given_up(seconds: float) -> Made:
-    return Made(
+def _given_up(seconds: float) -> MadeRow:
+    return MadeRow(
         code="too_slow",
         message=f"The row was not rendered: {MOST_STOPPED} rows before it had to be stopped after "
         f"{seconds:g} s each.",

@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
-            event: Any = self.peek_event()  # pyright: ignore[reportUnknownMemberType]
+            event = cast("Any", self).peek_event()
             line: int = event.start_mark.line + 1
             raise Unreadable(f"has an alias (*) in line {line}: write the value out.")
         return super().compose_node(parent, index)  # pyright: ignore

@@ -12,6 +12,7 @@ import msgspec
 from jinja2 import Template
 from jinja2.environment import TemplateExpression
 
+from functions.batch.recipe import MadeRow
 from functions.recipes.requests import Asked, Instructions, Message, writer
 from functions.recipes.templates import MOST_CHARACTERS, MissingColumn, environment
 
@@ -20,17 +21,6 @@ _MOST_COLUMNS_TOLD = 20
 
 Values = dict[str, Any]
 _Render = Callable[[Values], Any]
-
-
-class Made(msgspec.Struct, array_like=True):
-    """What a row came to: a provider's line and the route that it took (-1: none of them), or why
-    there is no line."""
-
-    line: bytes = b""
-    route: int = -1
-    code: str = ""
-    message: str = ""
-    custom_id: bytes = b"null"
 
 
 class _Unfit(Exception):
@@ -58,7 +48,7 @@ class Renderer:
         ]
         self._writer = writer(recipe)
 
-    def make(self, row: bytes) -> Made:
+    def make(self, row: bytes) -> MadeRow:
         """`row` is a JSON object. Raises nothing that a row or a template is to blame for."""
         custom_id = b"null"
         try:
@@ -71,15 +61,15 @@ class Renderer:
                 None if self._asks is None else self._asks(scope),
             )
             model, route = self._route(scope, asked)
-            return Made(line=self._writer.line(custom_id, model, asked), route=route)
+            return MadeRow(line=self._writer.line(custom_id, model, asked), route=route)
         except _Unfit as error:
-            return Made(code=error.code, message=str(error), custom_id=custom_id)
+            return MadeRow(code=error.code, message=str(error), custom_id=custom_id)
         except UnicodeEncodeError:
             message = "The row holds half of a character (a lone surrogate such as \\ud83d)."
-            return Made(code="not_utf8", message=message, custom_id=custom_id)
+            return MadeRow(code="not_utf8", message=message, custom_id=custom_id)
         except (msgspec.MsgspecError, MemoryError, RecursionError) as error:
             message = f"The row cannot be made a request: {_told(error)}."
-            return Made(code="template_error", message=message, custom_id=custom_id)
+            return MadeRow(code="template_error", message=message, custom_id=custom_id)
 
     def _custom_id(self, values: Values) -> bytes:
         if self._id is None:

@@ -100,8 +100,7 @@ def _found(schema: Schema, reference: str) -> Schema:
     value: object = schema
     for step in reference.removeprefix("#").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        part = cast("Schema", value) if isinstance(value, dict) else dict[str, Any]()
-        value = part.get(name)
+        value = cast("Any", value).get(name) if isinstance(value, dict) else None
     if not isinstance(value, dict):
         raise BadSchema(".$ref", f"nothing lies at {reference!r}")
     return cast("Schema", value)

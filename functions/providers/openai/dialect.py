@@ -12,7 +12,7 @@ import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
-from functions.providers.fields import ID_ROOM, check_nul, decode_fields, string, with_id
+from functions.providers.fields import ID_ROOM, check_nul, decode_fields, replaced, string, with_id
 from functions.providers.openai import answers
 
 PROVIDER = "openai"
@@ -60,7 +60,11 @@ class OpenAIDialect:
     framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
-        return "body" in fields and ("url" in fields or "method" in fields)
+        """A text under `body`, with a `url` beside it, is a page that somebody fetched."""
+        body = fields.get("body")
+        if body is None:
+            return False
+        return "method" in fields or ("url" in fields and bytes(body).startswith(b"{"))
 
     def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
         if string(fields, "method") != "POST":
@@ -111,6 +115,9 @@ class OpenAIDialect:
 
     def custom_id(self, line: bytes) -> bytes:
         return bytes(decode_fields(line).get("custom_id", b"null"))
+
+    def with_model(self, line: bytes, model: str) -> bytes:
+        return replaced(line, model, "body", "model")
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, group.endpoint)

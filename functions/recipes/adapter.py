@@ -1,0 +1,42 @@
+"""Meets `functions.batch.ports.Recipes`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from functions.batch.model import JobLimits
+from functions.batch.ports import RequestMaker, RowKind
+from functions.batch.recipe import StoredRecipe
+from functions.recipes.process import RenderProcess
+
+
+class RecipeFiles:
+    def prepare(self, key: str, data: bytes, rows: RowKind) -> StoredRecipe:
+        # Reading a recipe takes pydantic and YAML, rendering one neither.
+        from functions.recipes import checking
+
+        recipe = checking.read_recipe(key, data)
+        if rows == "data":
+            checking.check_for_data(key, recipe)
+            recipe = recipe.model_copy(update={"endpoint": checking.endpoint_of(recipe)})
+        else:
+            checking.check_for_native(key, recipe, gemini=rows == "gemini")
+        schema = recipe.response_schema
+        return StoredRecipe(
+            key=key,
+            content=msgspec.Raw(msgspec.json.encode(recipe.model_dump())),
+            makes_requests=rows == "data",
+            provider=recipe.provider,
+            model=recipe.model,
+            id=recipe.id,
+            csv=recipe.output.csv,
+            index=recipe.output.index,
+            response_schema=None if schema is None else msgspec.Raw(msgspec.json.encode(schema)),
+            escalate_to=recipe.escalate_to,
+            limits=JobLimits(
+                max_cost_usd=recipe.max_cost_usd, approve_above_usd=recipe.approve_above_usd
+            ),
+        )
+
+    def maker(self, recipe: StoredRecipe) -> RequestMaker:
+        return RenderProcess(bytes(recipe.content))
