@@ -36,6 +36,8 @@ from local.cloud import machine_architecture
 ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
+OF_JOBS = ("plain", "recipes")
+OF_RECIPES = ("plan", "shard")
 NOT_HANDLERS = ("__init__", "wiring", "steps")
 SDKS = (
     *("boto3", "botocore", "aws_lambda_powertools"),
@@ -95,7 +97,7 @@ class Handler:
 def run(script: str, root: Path, code: str, bundle: str) -> str:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script, str(root), code],
-        env={} if bundle == "plain" else {"PROVIDER": bundle},
+        env={} if bundle in OF_JOBS else {"PROVIDER": bundle},
         capture_output=True,
         text=True,
         check=False,
@@ -106,11 +108,12 @@ def run(script: str, root: Path, code: str, bundle: str) -> str:
 
 
 def handlers_of(bundle: str) -> list[str]:
-    if bundle != "plain":
+    if bundle not in OF_JOBS:
         return list(OF_A_PROVIDER)
     folder = Path(__file__).resolve().parent.parent / "functions/handlers"
     names = sorted(path.stem for path in folder.glob("*.py"))
-    return [name for name in names if name not in (*OF_A_PROVIDER, *NOT_HANDLERS)]
+    names = [name for name in names if name not in (*OF_A_PROVIDER, *NOT_HANDLERS)]
+    return [name for name in names if (name in OF_RECIPES) == (bundle == "recipes")]
 
 
 def bare_import(name: str, bundle: str, root: Path) -> str:

@@ -33,9 +33,10 @@ ARCHIVES = ROOT / ".state" / "cache" / "bundles"
 KEEP_SECONDS = 7 * 86_400
 UNZIPPED_LIMIT = 200 * MIB  # Lambda's own is 250 MB, layers included
 
-BundleName = Literal["plain", "openai", "anthropic", "vertex"]
+BundleName = Literal["plain", "recipes", "openai", "anthropic", "vertex"]
 REQUIREMENTS: dict[BundleName, str] = {
     "plain": "requirements.txt",
+    "recipes": "requirements-recipes.txt",
     "openai": "requirements-openai.txt",
     "anthropic": "requirements-anthropic.txt",
     "vertex": "requirements-vertex.txt",

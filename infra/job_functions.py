@@ -43,6 +43,7 @@ class JobFunctions(Construct):
             "Plan",
             handler=plan,
             platform=platform,
+            bundle="recipes",
             settings=PlanSettings(
                 jobs_table=table,
                 work_bucket=work,
@@ -54,6 +55,7 @@ class JobFunctions(Construct):
             "Shard",
             handler=shard,
             platform=platform,
+            bundle="recipes",
             memory_mb=FULL_CORE_MB,
             storage_gib=4,
             settings=ShardSettings(

@@ -15,10 +15,17 @@ from infra import bundling
 from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
 from infra.config import MIB, RUNNING_PYTHON
 
-PLAIN = ("intake", "plan", "shard", "reconcile", "assemble", "report", "sweep", "command", "rescue")
+PLAIN = ("intake", "reconcile", "assemble", "report", "sweep", "command", "rescue")
+OF_RECIPES = ("plan", "shard")
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
 SDKS = ("openai", "anthropic", "google")
-EXPECTED_MIB: dict[BundleName, int] = {"plain": 25, "openai": 60, "anthropic": 80, "vertex": 180}
+EXPECTED_MIB: dict[BundleName, int] = {
+    "plain": 25,
+    "recipes": 50,
+    "openai": 60,
+    "anthropic": 80,
+    "vertex": 180,
+}
 SDK_OF = {"openai": {"openai"}, "anthropic": {"anthropic"}, "vertex": {"google"}}
 HERE: Literal["arm64", "x86_64"] = (
     "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
@@ -137,7 +144,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[BundleName, Path]:
 @pytest.mark.parametrize("name", REQUIREMENTS)
 def test_a_bundle_runs_on_its_own(built: dict[BundleName, Path], name: BundleName) -> None:
     """With nothing else on the path, no environment, and nothing written beside the sources."""
-    handlers = PLAIN if name == "plain" else OF_A_PROVIDER
+    handlers = {"plain": PLAIN, "recipes": OF_RECIPES}.get(name, OF_A_PROVIDER)
     imports = "; ".join(f"import functions.handlers.{handler}" for handler in handlers)
     imports += "".join(f"; import {sdk}" for sdk in SDK_OF.get(name, ()))
     before = sorted(built[name].rglob("*"))
@@ -156,6 +163,39 @@ def test_a_bundle_runs_on_its_own(built: dict[BundleName, Path], name: BundleNam
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sorted(built[name].rglob("*")) == before, "byte code was compiled again"
+
+
+@pytest.mark.slow
+def test_recipes_are_read_rendered_and_held_against_their_schema(
+    built: dict[BundleName, Path],
+) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from functions.recipes.adapter import RecipeFiles\n"
+        "files = RecipeFiles()\n"
+        "text = (b'provider: openai\\nmodel: m\\nprompt: Is {{ text }} it?\\n'\n"
+        "        b'response_schema: {type: object}')\n"
+        "maker = files.maker(files.prepare('recipe.yaml', text, 'data'))\n"
+        'print(maker.make([b\'{"text": "this"}\'])[0].line.decode())\n'
+        "maker.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(built["recipes"])],
+        env={},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Is this it?" in done.stdout
+    fits = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from functions.recipes.schemas import checker\n"
+        'assert checker(b\'{"type": "object"}\')(b\'"[]"\')'
+    )
+    for name in ("openai", "anthropic", "vertex"):
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", fits, str(built[name])], env={}, check=True
+        )
 
 
 @pytest.mark.slow
