@@ -98,8 +98,8 @@ def _schema(value: dict[str, Any]) -> dict[str, Any]:
 
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 Expression = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
-Dollars = Annotated[float, BeforeValidator(_no_boolean), Field(gt=0, le=1e9, allow_inf_nan=False)]
-Price = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_boolean)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 ModelName = Annotated[str, Field(pattern=r"^\S{1,200}$")]
 PricedModel = Annotated[str, Field(pattern=r"^(openai|anthropic|vertex)/\S+$")]
 
@@ -157,7 +157,7 @@ class Recipe(_Part):
         default=None, description='a list of {"role", "content"}'
     )
     input: Template | None = Field(default=None, description=_TEMPLATE)
-    max_tokens: Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=10_000_000)] | None = (
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(_no_boolean)] | None = (
         Field(default=None, description=_COUNT)
     )
     params: dict[str, Any] = Field(
@@ -192,7 +192,7 @@ class Recipe(_Part):
         default="batch", description="batch, hybrid or realtime"
     )
     deadline_hours: Annotated[
-        Annotated[float, BeforeValidator(_no_boolean), Field(gt=0)] | None, _not_built()
+        Annotated[float, Field(gt=0), BeforeValidator(_no_boolean)] | None, _not_built()
     ] = Field(default=None, description="a number of hours above 0")
     on_deadline: Annotated[Literal["wait", "realtime", "give_up"] | None, _not_built()] = Field(
         default=None, description="wait, realtime or give_up"

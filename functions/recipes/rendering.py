@@ -52,7 +52,7 @@ class Renderer:
         """`row` is a JSON object. Raises nothing that a row or a template is to blame for."""
         custom_id = b"null"
         try:
-            values = cast("Values", msgspec.json.decode(row))
+            values = _decoded(row)
             custom_id = self._custom_id(values)
             scope = {"row": values, **values}
             asked = Asked(
@@ -67,7 +67,7 @@ class Renderer:
         except UnicodeEncodeError:
             message = "The row holds half of a character (a lone surrogate such as \\ud83d)."
             return MadeRow(code="not_utf8", message=message, custom_id=custom_id)
-        except (msgspec.MsgspecError, MemoryError, RecursionError) as error:
+        except (MemoryError, RecursionError) as error:
             message = f"The row cannot be made a request: {_told(error)}."
             return MadeRow(code="template_error", message=message, custom_id=custom_id)
 
@@ -133,6 +133,13 @@ class Renderer:
             source, undefined_to_none=False
         )
         return lambda scope: _guarded(key, lambda scope: bool(expression(scope)), scope)
+
+
+def _decoded(row: bytes) -> Values:
+    try:
+        return cast("Values", msgspec.json.decode(row))
+    except msgspec.DecodeError as error:
+        raise _Unfit("not_json", f"The row is not JSON: {error}.") from error
 
 
 def _guarded(key: str, render: Callable[[Values], Any], scope: Values) -> Any:

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, nodes, pass_context
+from jinja2 import (
+    StrictUndefined,
+    TemplateSyntaxError,
+    UndefinedError,
+    nodes,
+    pass_context,
+)
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -41,11 +47,15 @@ class _Missing(StrictUndefined):
     __slots__ = ()
 
     def __init__(
-        self, hint: str | None = None, obj: Any = missing, name: str | None = None, *_: Any
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | None = None,
+        exc: Any = UndefinedError,
     ) -> None:
-        column = name if obj is missing else None
-        exception: Any = partial(MissingColumn, column)
-        super().__init__(hint, obj, name, exception)
+        if exc is UndefinedError:
+            exc = partial(MissingColumn, name if obj is missing else None)
+        super().__init__(hint, obj, name, exc)
 
 
 @pass_context
@@ -102,7 +112,7 @@ def check_template(source: str) -> None:
     try:
         tree = _CHECKING.parse(source)
     except TemplateSyntaxError as error:
-        raise BadTemplate(f"{error.message} (line {error.lineno})") from error
+        raise BadTemplate(f"{_words(error)} (line {error.lineno})") from error
     except RecursionError as error:
         raise BadTemplate("it is nested too deeply") from error
     _check_names(tree)
@@ -116,10 +126,14 @@ def check_expression(source: str) -> None:
         if not parser.stream.eos:
             raise BadTemplate("it goes on after the expression")
     except TemplateSyntaxError as error:
-        raise BadTemplate(error.message or "it is no expression") from error
+        raise BadTemplate(_words(error)) from error
     except RecursionError as error:
         raise BadTemplate("it is nested too deeply") from error
     _check_names(tree)
+
+
+def _words(error: TemplateSyntaxError) -> str:
+    return (error.message or "it cannot be read").rstrip(".")
 
 
 def _check_names(tree: nodes.Node) -> None:
