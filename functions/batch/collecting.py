@@ -150,8 +150,8 @@ class _Harvest:
         self._refusal = _usable(shard)
         self._misfit: Callable[[bytes], str | None] = lambda _: None
         self._stronger: str | None = None
-        if recipe is not None and recipe.response_schema is not None:
-            self._misfit = collector.fitting(bytes(recipe.response_schema))
+        if recipe is not None and recipe.schema is not None:
+            self._misfit = collector.fitting(recipe.schema)
             self._stronger = recipe.escalate_to
         self._counts = Answered()
         self._most_resends = 0

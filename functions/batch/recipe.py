@@ -7,6 +7,15 @@ import msgspec
 from functions.batch.model import JobLimits
 
 
+class Route(msgspec.Struct):
+    when: str | None
+    model: str | None
+
+
+class _Routed(msgspec.Struct):
+    routes: list[Route] = []
+
+
 class MadeRow(msgspec.Struct, array_like=True):
     """What a row of data came to: a provider's line and the route that it took (-1: none of them),
     or why there is no line. `custom_id` is JSON."""
@@ -35,7 +44,15 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     encoding: str | None = None
     csv: bool = False
     index: bool | None = None
-    response_schema: msgspec.Raw | None = None
+    response_schema: msgspec.Raw = msgspec.Raw(b"null")
     escalate_to: str | None = None
     limits: JobLimits = JobLimits()
     v: int = 1
+
+    @property
+    def schema(self) -> bytes | None:
+        found = bytes(self.response_schema)
+        return None if found == b"null" else found
+
+    def routes(self) -> list[Route]:
+        return msgspec.json.decode(self.content, type=_Routed).routes

@@ -89,8 +89,8 @@ class ResultsSheet:
         self._records = records
         self._columns = list(columns)
         self._fields: list[str] | None = None
-        if recipe.response_schema is not None:
-            schema = msgspec.json.decode(recipe.response_schema, type=_Schema)
+        if recipe.schema is not None:
+            schema = msgspec.json.decode(recipe.schema, type=_Schema)
             self._fields = list(schema.properties) or None
         own = ["status", *(self._fields or ["text"]), "error", "cost_usd"]
         self._rows.row([guarded(name) for name in (*(self._columns or ["custom_id"]), *own)])

@@ -126,7 +126,7 @@ class Table:
                 )
                 continue
             except UnicodeError as error:
-                raise BadTable(f"The file cannot be read as {self.encoding} ({error}).") from error
+                raise _undecoded(self.encoding, error) from error
             if self._lines.oversized:
                 yield self._bad(
                     "too_large",
@@ -184,7 +184,7 @@ class _Lines:
             try:
                 line = self._text.readline(_SAMPLE_CHARACTERS)
             except UnicodeError as error:
-                raise BadTable(f"The file cannot be read: {error}.") from error
+                raise _undecoded(self._text.encoding, error) from error
             if not line:
                 return list(self._ahead), False
             self._ahead.append(line)
@@ -283,6 +283,10 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _undecoded(encoding: str, error: UnicodeError) -> BadTable:
+    return BadTable(f"The file cannot be read as {encoding} ({error}). Save it as UTF-8.")
 
 
 def _named(delimiter: str) -> str:

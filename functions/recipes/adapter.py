@@ -21,7 +21,6 @@ class RecipeFiles:
             recipe = recipe.model_copy(update={"endpoint": checking.endpoint_of(recipe)})
         else:
             checking.check_for_native(key, recipe, gemini=rows == "gemini")
-        schema = recipe.response_schema
         return StoredRecipe(
             key=key,
             content=msgspec.Raw(msgspec.json.encode(recipe.model_dump())),
@@ -31,7 +30,7 @@ class RecipeFiles:
             id=recipe.id,
             csv=recipe.output.csv,
             index=recipe.output.index,
-            response_schema=None if schema is None else msgspec.Raw(msgspec.json.encode(schema)),
+            response_schema=msgspec.Raw(msgspec.json.encode(recipe.response_schema)),
             escalate_to=recipe.escalate_to,
             limits=JobLimits(
                 max_cost_usd=recipe.max_cost_usd, approve_above_usd=recipe.approve_above_usd

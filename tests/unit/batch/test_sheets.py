@@ -77,7 +77,8 @@ def test_the_inputs_columns_come_back_once_guards_are_taken_off(rows: list[list[
 
 def test_a_schemas_fields_stand_where_the_text_would() -> None:
     schema = {"type": "object", "properties": {"kind": {}, "score": {}, "tags": {}}}
-    recipe = msgspec.structs.replace(RECIPE, response_schema=msgspec.Raw(json.dumps(schema)))
+    raw = msgspec.Raw(json.dumps(schema).encode())
+    recipe = msgspec.structs.replace(RECIPE, response_schema=raw)
     out = Out()
     sheet = ResultsSheet(out, recipe, [], Records(iter([])))
     said = '{"kind": "=bug", "score": -0.5, "tags": ["a"], "more": 1}'
