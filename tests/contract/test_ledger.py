@@ -13,6 +13,7 @@ from functions.batch.errors import Conflict
 from functions.batch.model import (
     IndexedRow,
     Job,
+    JobLimits,
     ProviderFile,
     Reason,
     Refusal,
@@ -55,6 +56,9 @@ def test_a_job_is_created_once_and_changed(ledger: Ledger, job_id: str) -> None:
     job = ledger.job(job_id)
     assert (job.status, job.reason, job.key) == ("running", reason, "k.jsonl")
     assert job.rows == RowCounts(total=7)
+    limits = JobLimits(max_cost_usd=2.55, approve_above_usd=1e-7)
+    ledger.update_job(job_id, {"limits": limits})
+    assert ledger.job(job_id).limits == limits
 
 
 def test_what_is_not_there_cannot_be_read_or_changed(ledger: Ledger) -> None:
