@@ -108,6 +108,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     yield from _asking(recipe, endpoint)
     yield from _length(recipe, endpoint)
     yield from _passed_through(recipe)
+    yield from _caching(recipe)
     yield from _answering(recipe, endpoint)
 
 
@@ -139,6 +140,11 @@ def _length(recipe: Recipe, endpoint: str) -> Iterator[str]:
         yield "max_tokens is missing; needed with anthropic is a whole number of at least 1."
     if recipe.max_tokens is not None and endpoint not in CONVERSES | {"/v1/completions"}:
         yield f"max_tokens does not go with endpoint {endpoint}: leave it out."
+
+
+def _caching(recipe: Recipe) -> Iterator[str]:
+    if recipe.cache == "auto" and recipe.system is None:
+        yield 'cache is "auto", but there is no system that rows could share; add one, or say off.'
 
 
 def _passed_through(recipe: Recipe) -> Iterator[str]:

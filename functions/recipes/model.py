@@ -12,9 +12,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from functions.recipes.templates import BadTemplate, check_expression, check_template
+from functions.recipes.templates import (
+    BadTemplate,
+    check_expression,
+    check_template,
+    is_template,
+)
 
-_TEMPLATE_MARKS = ("{{", "{%", "{#")
 MOST_ROUTES = 50
 
 
@@ -49,10 +53,6 @@ def _templates_within(value: Any) -> Any:
         for each in cast("dict[str, Any]", value).values():
             _templates_within(each)
     return cast("Any", value)
-
-
-def is_template(text: str) -> bool:
-    return any(mark in text for mark in _TEMPLATE_MARKS)
 
 
 def _content(value: Any) -> Any:
@@ -171,9 +171,7 @@ class Recipe(_Part):
         description=f'a list of up to {MOST_ROUTES} {{"when", "model"}}',
     )
     escalate_to: ModelName | None = Field(default=None, description=_MODEL)
-    cache: Annotated[Literal["auto", "off"], _not_built("off")] = Field(
-        default="off", description="auto or off"
-    )
+    cache: Literal["auto", "off"] = Field(default="off", description="auto or off")
     dedupe: Annotated[bool, _not_built(False)] = Field(default=False, description="true or false")
     canary: Annotated[Literal["auto", "off"], _not_built("off")] = Field(
         default="off", description="auto or off"

@@ -25,6 +25,7 @@ from jinja2.utils import missing
 MOST_CHARACTERS = 16 * 1024 * 1024
 """Of one rendered text: above what any model reads."""
 
+_MARKS = ("{{", "{%", "{#")
 _MOST_BITS = 4_096
 _ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
@@ -88,6 +89,11 @@ def _check_product(left: Any, right: Any) -> None:
             size = len(many)  # pyright: ignore[reportUnknownArgumentType]
             if size * times > MOST_CHARACTERS:
                 raise OverflowError("the repetition is too long")
+
+
+def is_template(text: str) -> bool:
+    """Whether rendering a text may change it."""
+    return any(mark in text for mark in _MARKS)
 
 
 def environment() -> ImmutableSandboxedEnvironment:

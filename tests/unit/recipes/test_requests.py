@@ -146,6 +146,21 @@ def test_anthropic() -> None:
     }
 
 
+def test_a_prefix_that_all_rows_share_is_marked() -> None:
+    glossary = "cache: a place for later. " * 200
+    keys = {"system": glossary, "prompt": "{{ text }}", "cache": "auto"}
+    system = made(provider="anthropic", model="m", max_tokens=5, **keys)["params"]["system"]
+    control = {"type": "ephemeral", "ttl": "1h"}
+    assert system == [{"type": "text", "text": glossary, "cache_control": control}]
+    first = made(**CHAT, **keys)["body"]
+    other = made({**ROW, "text": "other"}, **CHAT, **keys)["body"]
+    assert first["prompt_cache_key"] == other["prompt_cache_key"]
+    assert first["messages"][0]["content"] == glossary
+    for changed in ({"system": "short"}, {"system": glossary + "{{ id }}"}, {"cache": "off"}):
+        body = made(**CHAT, **{**keys, **changed})["body"]
+        assert "prompt_cache_key" not in body
+
+
 def test_gemini() -> None:
     request = made(
         provider="vertex",
