@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import msgspec
@@ -10,10 +11,16 @@ import msgspec
 from functions.batch.errors import BadRecipe, InvalidRow
 from functions.batch.lines import Oversized
 from functions.batch.looking import decode, dialect_of
-from functions.batch.ports import Dialect, RequestMaker
+from functions.batch.model import Job
+from functions.batch.ports import Dialect, InputFiles, RequestMaker
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.tables import MOST_CHARACTERS, BadRecord, Table
 
+FILES = "_files/"
+MOST_DOCUMENT = 32_000_000
+"""Bytes read of a document: above what any provider takes in a request."""
+
+_AT_ONCE = 8
 _MOST_ROWS = 200
 _MOST_BYTES = 1024 * 1024
 _MOST_COLUMNS = 1_000
@@ -45,6 +52,50 @@ class Sorter(Protocol):
     def take_made(self, row: DataRow, made: MadeRow) -> None: ...
 
     def take_nothing(self, row: RowOfNothing) -> None: ...
+
+
+class Documents:
+    """Objects of the inbox that rows name, below `_files/` in the job's folder."""
+
+    def __init__(self, job: Job, inputs: InputFiles) -> None:
+        self._job = job
+        self._inputs = inputs
+        folder = job.key.rpartition("/")[0]
+        self._folder = f"{folder}/{FILES}" if folder else FILES
+
+    def attached(self, made: list[MadeRow], maker: RequestMaker) -> Iterator[MadeRow]:
+        if not any(row.document for row in made):
+            yield from made
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for start in range(0, len(made), _AT_ONCE):
+                some = made[start : start + _AT_ONCE]
+                for row, found in zip(some, pool.map(self._fetch, some), strict=True):
+                    yield self._put_in(row, found, maker) if row.document else row
+
+    def _fetch(self, row: MadeRow) -> bytes | None:
+        key = self._key(row.document)
+        return None if key is None else self._inputs.beside(self._job, key, MOST_DOCUMENT + 1)
+
+    def _key(self, name: str) -> str | None:
+        """Keys may be given whole, or from `_files/` on."""
+        if name.startswith(self._folder):
+            return name
+        return self._folder + name.removeprefix(FILES) if name.startswith(FILES) else None
+
+    def _put_in(self, row: MadeRow, found: bytes | None, maker: RequestMaker) -> MadeRow:
+        try:
+            if found is None:
+                raise InvalidRow(
+                    "no_document",
+                    f"s3_key is {_encode(row.document).decode()}; there is no such object below "
+                    f"{self._folder} in the inbox.",
+                )
+            line = maker.attached(row.line, row.document, found)
+        except InvalidRow as error:
+            custom_id = bytes(decode(row.line)["custom_id"])
+            return MadeRow(code=error.code, message=error.message, custom_id=custom_id)
+        return msgspec.structs.replace(row, line=line)
 
 
 def table_rows(table: Table, recipe: StoredRecipe) -> Iterator[Row]:
@@ -94,7 +145,7 @@ def line_rows(
             yield DataRow(line, line)
 
 
-def make(rows: Iterator[Row], maker: RequestMaker, sorter: Sorter) -> None:
+def make(rows: Iterator[Row], maker: RequestMaker, sorter: Sorter, documents: Documents) -> None:
     """Hands every row on in its order."""
     waiting: list[Row] = []
     size = 0
@@ -102,14 +153,14 @@ def make(rows: Iterator[Row], maker: RequestMaker, sorter: Sorter) -> None:
         waiting.append(row)
         size += len(row.fields) if isinstance(row, DataRow) else 0
         if len(waiting) >= _MOST_ROWS or size >= _MOST_BYTES:
-            _hand_on(waiting, maker, sorter)
+            _hand_on(waiting, maker, sorter, documents)
             waiting, size = [], 0
-    _hand_on(waiting, maker, sorter)
+    _hand_on(waiting, maker, sorter, documents)
 
 
-def _hand_on(rows: list[Row], maker: RequestMaker, sorter: Sorter) -> None:
+def _hand_on(rows: list[Row], maker: RequestMaker, sorter: Sorter, documents: Documents) -> None:
     data = [row for row in rows if isinstance(row, DataRow)]
-    made = iter(maker.make([row.fields for row in data]) if data else ())
+    made = documents.attached(maker.make([row.fields for row in data]) if data else [], maker)
     for row in rows:
         if isinstance(row, DataRow):
             sorter.take_made(row, next(made))

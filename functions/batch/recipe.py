@@ -18,13 +18,15 @@ class _Routed(msgspec.Struct):
 
 class MadeRow(msgspec.Struct, array_like=True):
     """What a row of data came to: a provider's line and the route that it took (-1: none of them),
-    or why there is no line. `custom_id` is JSON."""
+    or why there is no line. `custom_id` is JSON. `document`: what the row names, which has yet to be
+    put into the line."""
 
     line: bytes = b""
     route: int = -1
     code: str = ""
     message: str = ""
     custom_id: bytes = b"null"
+    document: str = ""
 
 
 class StoredRecipe(msgspec.Struct, kw_only=True):

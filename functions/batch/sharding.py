@@ -11,7 +11,14 @@ from pathlib import Path
 import msgspec
 
 from functions.batch import envelope, layout
-from functions.batch.data_rows import DataRow, RowOfNothing, line_rows, make, table_rows
+from functions.batch.data_rows import (
+    DataRow,
+    Documents,
+    RowOfNothing,
+    line_rows,
+    make,
+    table_rows,
+)
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
     MADE,
@@ -125,7 +132,7 @@ def _make_requests(
         else:
             lines = rows_of(_lines(job, piece, inputs), at_start=piece.start == 0)
             rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
-        make(rows, maker, sorter)
+        make(rows, maker, sorter, Documents(job, inputs))
 
 
 def _lines(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[bytes | Oversized]:

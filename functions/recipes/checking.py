@@ -14,6 +14,7 @@ from functions.providers.vertex import dialect as vertex
 from functions.recipes import schemas
 from functions.recipes.model import FOR_NATIVE_ROWS, Recipe
 from functions.recipes.reading import Unreadable, read
+from functions.recipes.requests import CHAT, COMPLETIONS, CONVERSES, TAKES_INPUT
 from functions.recipes.sentences import sentence, shown
 
 ENDPOINTS: dict[str, tuple[str, ...]] = {
@@ -21,14 +22,7 @@ ENDPOINTS: dict[str, tuple[str, ...]] = {
     "anthropic": (anthropic.ENDPOINT,),
     "vertex": (vertex.GENERATE, vertex.EMBED),
 }
-CHAT = "/v1/chat/completions"
-RESPONSES = "/v1/responses"
 EMBEDDINGS = "/v1/embeddings"
-TAKES_INPUT = frozenset({EMBEDDINGS, "/v1/moderations", vertex.EMBED})
-"""Endpoints that are given texts, and no prompt."""
-
-CONVERSES = frozenset({CHAT, RESPONSES, anthropic.ENDPOINT, vertex.GENERATE})
-"""Endpoints that take a system prompt, messages and a schema."""
 
 _ASKS = ("prompt", "messages", "input")
 _TAKEN: dict[str, str] = {
@@ -138,7 +132,7 @@ def _asking(recipe: Recipe, endpoint: str) -> Iterator[str]:
 def _length(recipe: Recipe, endpoint: str) -> Iterator[str]:
     if recipe.max_tokens is None and recipe.provider == "anthropic":
         yield "max_tokens is missing; needed with anthropic is a whole number of at least 1."
-    if recipe.max_tokens is not None and endpoint not in CONVERSES | {"/v1/completions"}:
+    if recipe.max_tokens is not None and endpoint not in CONVERSES | {COMPLETIONS}:
         yield f"max_tokens does not go with endpoint {endpoint}: leave it out."
 
 

@@ -4,6 +4,7 @@ for a gigabyte in one step, and neither can be ended from within."""
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import IO, cast
 import msgspec
 
 from functions.batch.recipe import MadeRow
+from functions.recipes import documents
+from functions.recipes.requests import Instructions
 
 ROW_SECONDS = 2.0
 START_SECONDS = 60.0
@@ -35,7 +38,10 @@ class RenderProcess:
     """`recipe` is that of `requests.Instructions`, as JSON."""
 
     def __init__(self, recipe: bytes, *, row_seconds: float = ROW_SECONDS) -> None:
-        self._recipe = recipe
+        instructions = msgspec.json.decode(recipe, type=Instructions)
+        instructions.mark = f"document {secrets.token_hex(16)}"
+        self._instructions = instructions
+        self._recipe = msgspec.json.encode(instructions)
         self._row_seconds = row_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._pending = bytearray()
@@ -53,6 +59,11 @@ class RenderProcess:
                 self._stopped += 1
                 return [_stopped(self._row_seconds)]
         return [made for row in rows for made in self.make([row])]
+
+    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+        recipe = self._instructions
+        part = documents.part(recipe.provider, recipe.endpoint, name, document)
+        return line.replace(msgspec.json.encode(recipe.mark), part, 1)
 
     def _ask(self, rows: Sequence[bytes]) -> list[MadeRow]:
         if self._process is None:

@@ -13,8 +13,12 @@ from jinja2 import Template
 from jinja2.environment import TemplateExpression
 
 from functions.batch.recipe import MadeRow
-from functions.recipes.requests import Asked, Instructions, Message, writer
+from functions.recipes.documents import text_part
+from functions.recipes.requests import CONVERSES, Asked, Instructions, Message, writer
 from functions.recipes.templates import MOST_CHARACTERS, MissingColumn, environment
+
+DOCUMENT = "s3_key"
+"""The column that names a document."""
 
 _SHOWN = 40
 _MOST_COLUMNS_TOLD = 20
@@ -32,6 +36,7 @@ class _Unfit(Exception):
 class Renderer:
     def __init__(self, recipe: Instructions) -> None:
         self._environment = environment()
+        self._recipe = recipe
         self._id = recipe.id
         self._model = recipe.model
         self._system = None if recipe.system is None else self._text("system", recipe.system)
@@ -61,7 +66,11 @@ class Renderer:
                 None if self._asks is None else self._asks(scope),
             )
             model, route = self._route(scope, asked)
-            return MadeRow(line=self._writer.line(custom_id, model, asked), route=route)
+            document = self._document(values)
+            if document:
+                self._put_mark(asked)
+            line = self._writer.line(custom_id, model, asked)
+            return MadeRow(line=line, route=route, document=document)
         except _Unfit as error:
             return MadeRow(code=error.code, message=str(error), custom_id=custom_id)
         except UnicodeEncodeError:
@@ -89,6 +98,23 @@ class Renderer:
                 f'"{self._id}", which the recipe\'s id names, is neither a text nor a number.',
             )
         return msgspec.json.encode(value if isinstance(value, str) else _number(value))
+
+    def _document(self, values: Values) -> str:
+        """The object that the row names, where the endpoint takes one."""
+        name: object = values.get(DOCUMENT)
+        takes = self._recipe.mark and self._recipe.endpoint in CONVERSES
+        return name if takes and isinstance(name, str) else ""
+
+    def _put_mark(self, asked: Asked) -> None:
+        messages = asked.messages or [Message("user", asked.text)]
+        for message in reversed(messages):
+            if message.role == "user":
+                content = message.content
+                if isinstance(content, str):
+                    content = [text_part(self._recipe.provider, self._recipe.endpoint, content)]
+                message.content = [self._recipe.mark, *content]
+                break
+        asked.messages, asked.text = messages, None
 
     def _route(self, scope: Values, asked: Asked) -> tuple[str, int]:
         if self._routes:

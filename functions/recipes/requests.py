@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from functions.providers.anthropic import dialect as anthropic
 from functions.providers.vertex import dialect as vertex
 from functions.recipes import schemas
 from functions.recipes.templates import is_template
@@ -21,6 +22,11 @@ CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 COMPLETIONS = "/v1/completions"
 TAKES_INPUT = frozenset({"/v1/embeddings", "/v1/moderations", vertex.EMBED})
+"""Endpoints that are given texts, and no prompt."""
+
+CONVERSES = frozenset({CHAT, RESPONSES, anthropic.ENDPOINT, vertex.GENERATE})
+"""Endpoints that take a system prompt, messages and a schema."""
+
 SCHEMA_NAME = "answer"
 
 SHORTEST_PREFIX = 4_000
@@ -45,7 +51,8 @@ class Route(msgspec.Struct):
 
 
 class Instructions(msgspec.Struct, kw_only=True):
-    """What of a checked recipe makes requests. `endpoint` is filled in."""
+    """What of a checked recipe makes requests. `endpoint` is filled in. `mark` stands where a row's
+    document is to be: nothing that a row could say."""
 
     provider: str
     endpoint: str
@@ -60,6 +67,7 @@ class Instructions(msgspec.Struct, kw_only=True):
     response_schema: Json | None = None
     routes: list[Route] = []
     cache: str = "off"
+    mark: str = ""
 
     @property
     def prefix(self) -> str | None:

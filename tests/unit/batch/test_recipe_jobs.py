@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import io
@@ -49,6 +50,9 @@ class _InProcess:
 
     def make(self, rows: Any) -> list[MadeRow]:
         return [self._renderer.make(row) for row in rows]
+
+    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+        raise AssertionError("documents go through the real one")
 
     def close(self) -> None:
         return
@@ -438,3 +442,35 @@ def test_large_jsonl_is_made_in_ranges(echo: EchoProvider) -> None:
     assert len(list(world.work.keys(f"{job}/"))) == 0
     assert [each["custom_id"] for each in world.result_lines(job)] == [row["id"] for row in rows]
     assert sheet(world, job)[0][:5] == ["id", "text", "c0", "c1", "c2"]
+
+
+def test_rows_may_name_documents_below_their_folder() -> None:
+    echo = EchoProvider(lambda sent: "ok")
+    world = world_of(echo, {**RECIPE, "prompt": "Read {{ id }}"})
+    world.recipes = RecipeFiles()
+    png = b"\x89PNG\r\n\x1a\nrest"
+    world.inputs.others |= {
+        "in/_files/a.txt": "text of \u00e4".encode(),
+        "in/_files/b/c.png": png,
+        "in/_files/d.bin": b"\x00\xff",
+        "elsewhere/_files/x.txt": b"secret",
+    }
+    names = ["in/_files/a.txt", "_files/b/c.png", "", "_files/none.txt", "_files/d.bin"]
+    names += ["elsewhere/_files/x.txt", "a.txt"]
+    table = "id,s3_key\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names))
+    job = world.drop("in/t.csv", table.encode())
+    world.run(job)
+    contents = [sent["messages"][-1]["content"] for sent in echo.bodies]
+    url = "data:image/png;base64," + base64.b64encode(png).decode()
+    assert contents == [
+        [{"type": "text", "text": "text of \u00e4"}, {"type": "text", "text": "Read 0"}],
+        [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Read 1"}],
+        "Read 2",
+    ]
+    rows = world.result_lines(job)
+    assert [row["custom_id"] for row in rows] == [f"{n}" for n in range(len(names))]
+    codes = [row["error"]["code"] for row in rows[3:]]
+    assert codes == ["no_document", "bad_document", "no_document", "no_document"]
+    assert rows[3]["error"]["message"] == (
+        's3_key is "_files/none.txt"; there is no such object below in/_files/ in the inbox.'
+    )
