@@ -18,8 +18,8 @@ class _Routed(msgspec.Struct):
 
 class MadeRow(msgspec.Struct, array_like=True):
     """What a row of data came to: a provider's line and the route that it took (-1: none of them),
-    or why there is no line. `custom_id` is JSON. `document`: what the row names, which has yet to be
-    put into the line."""
+    or why there is no line. `custom_id` is JSON. `document`: what the row names, to be put into the
+    line yet."""
 
     line: bytes = b""
     route: int = -1

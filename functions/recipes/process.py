@@ -24,7 +24,7 @@ MOST_STOPPED = 15
 """Rows that may be stopped; then no more are tried. A function has 15 minutes for all."""
 
 _PIECE = 1 << 16
-_MORE_SECONDS = 0.005
+_MORE_SECONDS = 0.02
 _made = msgspec.msgpack.Decoder(list[MadeRow])
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
 """What the process is told of this one's: no credentials."""

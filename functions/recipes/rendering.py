@@ -76,7 +76,7 @@ class Renderer:
         except UnicodeEncodeError:
             message = "The row holds half of a character (a lone surrogate such as \\ud83d)."
             return MadeRow(code="not_utf8", message=message, custom_id=custom_id)
-        except (MemoryError, RecursionError) as error:
+        except Exception as error:
             message = f"The row cannot be made a request: {_told(error)}."
             return MadeRow(code="template_error", message=message, custom_id=custom_id)
 

@@ -231,3 +231,15 @@ def test_a_template_in_a_rows_value_is_text() -> None:
 )
 def test_an_id_is_a_text(value: object, custom_id: str | None) -> None:
     assert made({"id": value}, **CHAT, prompt="x")["custom_id"] == custom_id
+
+
+@pytest.mark.parametrize("row", [b'{"id":1e999}', b'{"id":' + b"[" * 9_000 + b"]" * 9_000 + b"}"])
+def test_a_row_of_whatever_kind_is_answered(row: bytes) -> None:
+    import msgspec
+
+    renderer = Renderer(
+        msgspec.convert(
+            {**CHAT, "endpoint": "/v1/chat/completions", "prompt": "{{ id }}"}, Instructions
+        )
+    )
+    assert renderer.make(row).code in ("template_error", "bad_id", "not_json")
