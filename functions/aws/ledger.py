@@ -213,24 +213,11 @@ def _plain(record: object) -> Any:
 
 
 def _serialize(value: object) -> Any:
-    return _serializer.serialize(_exact(_plain(value)))
+    return _serializer.serialize(_plain(value))
 
 
 def _item(item: dict[str, Any]) -> dict[str, Any]:
-    return {name: _serializer.serialize(_exact(value)) for name, value in item.items()}
-
-
-def _exact(value: Any) -> Any:
-    """DynamoDB's numbers are decimal: a float goes as it is written."""
-    match value:
-        case float():
-            return Decimal(str(value))
-        case dict():
-            return {name: _exact(each) for name, each in cast("dict[str, Any]", value).items()}
-        case list():
-            return [_exact(each) for each in cast("list[Any]", value)]
-        case _:
-            return value
+    return {name: _serializer.serialize(value) for name, value in item.items()}
 
 
 def _record(item: dict[str, Any], kind: type[Record]) -> Record:

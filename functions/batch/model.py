@@ -7,6 +7,7 @@ running job's earlier functions wrote. Unknown fields are ignored for the same r
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -71,11 +72,12 @@ class Outputs(msgspec.Struct, kw_only=True):
     csv: str | None = None
 
 
-class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recipe allows its job to cost, in dollars."""
+class JobLimits(msgspec.Struct, kw_only=True):
+    """What a recipe says of money, in dollars; `prices` as the setting of that name has them."""
 
-    max_cost_usd: float | None = None
-    approve_above_usd: float | None = None
+    max_cost_usd: Decimal | None = None
+    approve_above_usd: Decimal | None = None
+    prices: dict[str, dict[str, Decimal]] = {}
 
 
 class Job(msgspec.Struct, kw_only=True):

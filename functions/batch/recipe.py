@@ -48,7 +48,7 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     index: bool | None = None
     response_schema: msgspec.Raw = msgspec.Raw(b"null")
     escalate_to: str | None = None
-    limits: JobLimits = JobLimits()
+    limits: JobLimits = msgspec.field(default_factory=JobLimits)
     v: int = 1
 
     @property

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from functions.batch.model import JobLimits
 from functions.batch.ports import RequestMaker, RowKind
 from functions.batch.recipe import StoredRecipe
 from functions.recipes.process import RenderProcess
+
+if TYPE_CHECKING:
+    from functions.recipes.model import Recipe
+
+
+def _limits(recipe: Recipe) -> JobLimits:
+    """Dollars as they were written: a float's shortest form is what people typed."""
+    return JobLimits(
+        max_cost_usd=_exact(recipe.max_cost_usd),
+        approve_above_usd=_exact(recipe.approve_above_usd),
+        prices={
+            model: {name: Decimal(repr(price)) for name, price in prices.items()}
+            for model, prices in recipe.prices.items()
+        },
+    )
+
+
+def _exact(dollars: float | None) -> Decimal | None:
+    return None if dollars is None else Decimal(repr(dollars))
 
 
 class RecipeFiles:
@@ -32,9 +54,7 @@ class RecipeFiles:
             index=recipe.output.index,
             response_schema=msgspec.Raw(msgspec.json.encode(recipe.response_schema)),
             escalate_to=recipe.escalate_to,
-            limits=JobLimits(
-                max_cost_usd=recipe.max_cost_usd, approve_above_usd=recipe.approve_above_usd
-            ),
+            limits=_limits(recipe),
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:

@@ -101,6 +101,9 @@ Expression = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
 Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 ModelName = Annotated[str, Field(pattern=r"^\S{1,200}$")]
+PriceName = Annotated[
+    str, Field(pattern=r"^(batch_)?(input|output|cached_input|cache_write|cache_write_1h)$")
+]
 PricedModel = Annotated[str, Field(pattern=r"^(openai|anthropic|vertex)/\S+$")]
 
 _MODEL = "the name of a model, without spaces"
@@ -178,7 +181,7 @@ class Recipe(_Part):
     )
     max_cost_usd: Dollars | None = Field(default=None, description=_AMOUNT)
     approve_above_usd: Dollars | None = Field(default=None, description=_AMOUNT)
-    prices: dict[PricedModel, Annotated[dict[str, Price], Field(min_length=1)]] = Field(
+    prices: dict[PricedModel, Annotated[dict[PriceName, Price], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="an object of provider/model to dollars per million tokens, such as "
         '{"openai/gpt-5-mini": {"input": 0.3, "output": 1.0}}',

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -56,7 +57,9 @@ def test_a_job_is_created_once_and_changed(ledger: Ledger, job_id: str) -> None:
     job = ledger.job(job_id)
     assert (job.status, job.reason, job.key) == ("running", reason, "k.jsonl")
     assert job.rows == RowCounts(total=7)
-    limits = JobLimits(max_cost_usd=2.55, approve_above_usd=1e-7)
+    limits = JobLimits(
+        max_cost_usd=Decimal("2.55"), prices={"openai/m": {"input": Decimal("0.0000001")}}
+    )
     ledger.update_job(job_id, {"limits": limits})
     assert ledger.job(job_id).limits == limits
 

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -87,7 +88,8 @@ def sheet(world: World, job: str, name: str = "results.csv") -> list[list[str]]:
 def test_a_csv_comes_back_with_columns() -> None:
     """With rows rendered in a process of its own, as deployed."""
     echo = EchoProvider()
-    world = world_of(echo, RECIPE, max_cost_usd=2.5, approve_above_usd=1)
+    prices = {"openai/small": {"input": 0.3, "output": 1}}
+    world = world_of(echo, RECIPE, max_cost_usd=2.55, approve_above_usd=1, prices=prices)
     world.recipes = RecipeFiles()
     data = b'id,text\n1,=a\n2,"b\nc"\n3\n4,-5\n'
     job = world.drop("in/t.csv", data)
@@ -109,7 +111,8 @@ def test_a_csv_comes_back_with_columns() -> None:
     assert world.results.get(f"{job}/invalid.txt") == b"3\n"
     limits = world.ledger.job(job).limits
     assert limits is not None
-    assert (limits.max_cost_usd, limits.approve_above_usd) == (2.5, 1)
+    assert (limits.max_cost_usd, limits.approve_above_usd) == (Decimal("2.55"), 1)
+    assert limits.prices == {"openai/small": {"input": Decimal("0.3"), "output": 1}}
 
 
 CELLS = st.text(
