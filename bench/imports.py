@@ -36,7 +36,7 @@ from local.cloud import machine_architecture
 ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
-OF_PRICES = ("price",)
+OF_A_JOB = {"prices": ("price",), "recipes": ("plan", "shard")}
 NOT_HANDLERS = ("__init__", "wiring", "steps")
 SDKS = (
     *("boto3", "botocore", "aws_lambda_powertools", "genai_prices"),
@@ -107,13 +107,11 @@ def run(script: str, root: Path, code: str, bundle: str) -> str:
 
 
 def handlers_of(bundle: str) -> list[str]:
-    if bundle == "prices":
-        return [*OF_PRICES]
     if bundle != "plain":
-        return list(OF_A_PROVIDER)
+        return list(OF_A_JOB.get(bundle, OF_A_PROVIDER))
+    others = {*OF_A_PROVIDER, *NOT_HANDLERS}.union(*OF_A_JOB.values())
     folder = Path(__file__).resolve().parent.parent / "functions/handlers"
-    names = sorted(path.stem for path in folder.glob("*.py"))
-    return [name for name in names if name not in (*OF_A_PROVIDER, *OF_PRICES, *NOT_HANDLERS)]
+    return sorted({path.stem for path in folder.glob("*.py")} - others)
 
 
 def bare_import(name: str, bundle: str, root: Path) -> str:

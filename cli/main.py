@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import jobs, keys, results, resume, uploads, watch
+from cli import jobs, keys, results, resume, rows, uploads, watch
 from cli.errors import explain
 from cli.terminal import err, silence_stdout
 
@@ -53,6 +53,7 @@ app.command()(uploads.submit)
 app.command()(jobs.jobs)
 app.command()(watch.watch)
 app.command()(results.results)
+app.command()(rows.row)
 app.command()(jobs.cancel)
 app.command()(resume.resume)
 app.command()(jobs.approve)

@@ -33,10 +33,11 @@ ARCHIVES = ROOT / ".state" / "cache" / "bundles"
 KEEP_SECONDS = 7 * 86_400
 UNZIPPED_LIMIT = 200 * MIB  # Lambda's own is 250 MB, layers included
 
-BundleName = Literal["plain", "prices", "openai", "anthropic", "vertex"]
+BundleName = Literal["plain", "prices", "recipes", "openai", "anthropic", "vertex"]
 REQUIREMENTS: dict[BundleName, str] = {
     "plain": "requirements.txt",
     "prices": "requirements-prices.txt",
+    "recipes": "requirements-recipes.txt",
     "openai": "requirements-openai.txt",
     "anthropic": "requirements-anthropic.txt",
     "vertex": "requirements-vertex.txt",

@@ -49,6 +49,7 @@ class JobFunctions(Construct):
             "Plan",
             handler=plan,
             platform=platform,
+            bundle="recipes",
             settings=PlanSettings(
                 jobs_table=table,
                 work_bucket=work,
@@ -60,6 +61,7 @@ class JobFunctions(Construct):
             "Shard",
             handler=shard,
             platform=platform,
+            bundle="recipes",
             memory_mb=FULL_CORE_MB,
             storage_gib=4,
             settings=ShardSettings(

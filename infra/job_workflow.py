@@ -16,6 +16,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from functions.batch.admission import UNANSWERED_DAYS
+from functions.batch.planning import WAIT_SECONDS
 from infra.acknowledgments import acknowledge_wildcard, executions_of, objects_of
 from infra.functions import Function
 from infra.job_functions import JobFunctions
@@ -79,10 +80,17 @@ class JobWorkflow(Construct):
         )
 
     def _planning(self) -> sfn.IChainable:
+        plan = self._step("Plan", self._functions.plan, result_path="$.plan")
+        wait = sfn.Wait(
+            self,
+            "Wait for a recipe",
+            time=sfn.WaitTime.duration(Duration.seconds(WAIT_SECONDS)),
+        )
         decide = sfn.Choice(self, "Accepted?")
         decide.when(sfn.Condition.string_equals("$.plan.next", "shard"), self._sharding())
+        decide.when(sfn.Condition.string_equals("$.plan.next", "wait"), wait.next(plan))
         decide.otherwise(self._report)
-        return self._step("Plan", self._functions.plan, result_path="$.plan").next(decide)
+        return plan.next(decide)
 
     def _sharding(self) -> sfn.IChainable:
         ranges = self._distributed_map(

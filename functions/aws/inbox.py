@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from email.message import Message
 from typing import Any
 
 import msgspec
@@ -27,11 +29,7 @@ class Inbox:
         try:
             head = self._s3.head_object(**_where(job, version))
         except ClientError as error:
-            if code_of(error) in _GONE:
-                raise InputChanged(
-                    f"{job.key!r} was deleted or replaced before it was read. Drop it again."
-                ) from error
-            raise
+            raise _changed(error, job, "before") from error
         return msgspec.structs.replace(job, version_id=version, bytes=head["ContentLength"])
 
     def _version_with_etag(self, job: Job) -> str | None:
@@ -59,6 +57,27 @@ class Inbox:
                 return None
             folder = folder.rpartition("/")[0]
 
+    def beside(self, job: Job, key: str, most: int) -> bytes | None:
+        try:
+            answer = self._s3.get_object(Bucket=job.bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                return None
+            raise
+        with closing(answer["Body"]) as body:
+            data: bytes = body.read(most)
+        return data
+
+    def charset(self, job: Job) -> str | None:
+        try:
+            head = self._s3.head_object(**_where(job, job.version_id))
+        except ClientError as error:
+            raise _changed(error, job, "before") from error
+        message = Message()
+        message["Content-Type"] = head.get("ContentType", "")
+        charset = message.get_param("charset")
+        return charset if isinstance(charset, str) else None
+
     def _exists(self, bucket: str, key: str) -> bool:
         try:
             self._s3.head_object(Bucket=bucket, Key=key)
@@ -72,11 +91,13 @@ class Inbox:
         try:
             yield from read_pieces(self._s3, start, **_where(job, job.version_id))
         except ClientError as error:
-            if code_of(error) in _GONE:
-                raise InputChanged(
-                    f"{job.key!r} was deleted or replaced while it was read. Drop it again."
-                ) from error
-            raise
+            raise _changed(error, job, "while") from error
+
+
+def _changed(error: ClientError, job: Job, when: str) -> Exception:
+    if code_of(error) not in _GONE:
+        return error
+    return InputChanged(f"{job.key!r} was deleted or replaced {when} it was read. Drop it again.")
 
 
 def _where(job: Job, version: str | None) -> dict[str, str]:

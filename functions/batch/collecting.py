@@ -36,6 +36,7 @@ from functions.batch.model import (
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Metrics, Objects, Provider, Rollups
 from functions.batch.pricing import Meter, model_of, plus
+from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
@@ -47,6 +48,13 @@ PIECES = 4
 by halves, in half the rounds. Ten splits find one row among a million."""
 
 
+MISFIT = "schema_mismatch"
+"""Code of a row whose answer does not fit the recipe's schema."""
+
+Fitting = Callable[[bytes], Callable[[bytes], str | None]]
+"""Of a JSON schema: what tells why an answer's text does not fit it. Both as JSON."""
+
+
 class Collector(msgspec.Struct, kw_only=True):
     ledger: Ledger
     objects: Objects
@@ -56,6 +64,7 @@ class Collector(msgspec.Struct, kw_only=True):
     reserver: Reserver
     rollups: Rollups
     metrics: Metrics
+    fitting: Fitting
     max_rounds: int
 
     def collect(self, job_id: str, shard_id: str) -> None:
@@ -65,8 +74,10 @@ class Collector(msgspec.Struct, kw_only=True):
             return
         self.reserver.release(shard)
         job = self.ledger.job(job_id)
+        stored = self.objects.find(layout.recipe(job_id))
+        recipe = None if stored is None else msgspec.json.decode(stored, type=StoredRecipe)
         with tempfile.TemporaryDirectory() as directory:
-            harvest = _Harvest(shard, self, Path(directory), cancelled=job.cancel_requested)
+            harvest = _Harvest(shard, self, Path(directory), recipe, cancelled=job.cancel_requested)
             with (
                 closing(harvest),
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
@@ -135,7 +146,13 @@ class _Harvest:
     """Sorts a shard's rows, in order, into finished ones and those that go again."""
 
     def __init__(
-        self, shard: Shard, collector: Collector, directory: Path, *, cancelled: bool
+        self,
+        shard: Shard,
+        collector: Collector,
+        directory: Path,
+        recipe: StoredRecipe | None,
+        *,
+        cancelled: bool,
     ) -> None:
         self._shard = shard
         self._dialect = collector.dialect
@@ -147,6 +164,11 @@ class _Harvest:
         self._out_of_reach = shard.batch_id is not None and (
             shard.refusal is not None and shard.refusal.code in (GAVE_UP, BATCH_GONE)
         )
+        self._misfit: Callable[[bytes], str | None] = lambda _: None
+        self._stronger: str | None = None
+        if recipe is not None and recipe.schema is not None:
+            self._misfit = collector.fitting(recipe.schema)
+            self._stronger = recipe.escalate_to
         self._counts = Answered()
         self._most_resends = 0
         self._delay = 0
@@ -171,6 +193,10 @@ class _Harvest:
         row = self._charged(row, answer)
         error = answer.error
         if answer.verdict == "succeeded" or error is None:
+            misfit = self._misfit(answer.text) if row.transit.made else None
+            if misfit is not None:
+                self._misfitting(place, row, answer, misfit)
+                return
             self._counts.succeeded += 1
             self._finish(row, answer)
         elif answer.verdict == "failed":
@@ -221,15 +247,21 @@ class _Harvest:
             error = RowError(code=refusal.code, message=refusal.message, retryable=True)
             self._resend(place, row, error)
 
+    def _misfitting(self, place: int, row: WorkRow, answer: Answer, why: str) -> None:
+        """The row goes again once, to the stronger model where the recipe names one."""
+        error = RowError(code=MISFIT, message=why, retryable=True)
+        transit = row.transit
+        if self._cancelled or transit.misfits:
+            self._fail(row, error, msgspec.structs.replace(answer, verdict="failed", error=error))
+            return
+        transit = _after(transit, error, misfits=transit.misfits + 1)
+        self._go_again(place, row, transit, model=self._stronger)
+
     def _own_failure(
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
     ) -> None:
-        transit = msgspec.structs.replace(
-            row.transit,
-            failures=row.transit.failures + 1,
-            code=error.code,
-            message=error.message,
-        )
+        transit = row.transit
+        transit = _after(transit, error, failures=transit.failures + 1)
         if self._cancelled or transit.failures >= self._max_rounds:
             self._fail(row, error, answer)
         else:
@@ -238,13 +270,9 @@ class _Harvest:
     def _resend(
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
     ) -> None:
-        self._most_resends = max(self._most_resends, row.transit.resends)
-        transit = msgspec.structs.replace(
-            row.transit,
-            resends=row.transit.resends + 1,
-            code=error.code,
-            message=error.message,
-        )
+        transit = row.transit
+        self._most_resends = max(self._most_resends, transit.resends)
+        transit = _after(transit, error, resends=transit.resends + 1)
         if self._cancelled:
             self._fail(row, _final(Reason(CANCELLED.code, CANCELLED.message)))
         elif transit.resends > MAX_RESENDS:
@@ -267,19 +295,26 @@ class _Harvest:
             tail = envelope.failed(error, custom_id, self._shard, row.transit)
         self._parts.add(self._part, row.key, pack_keyed(row.key, tail))
 
-    def _go_again(self, place: int, row: WorkRow, transit: Transit) -> None:
+    def _go_again(
+        self, place: int, row: WorkRow, transit: Transit, *, model: str | None = None
+    ) -> None:
         self._counts.again += 1
         piece = 0
         split = self._refusal is not None and self._refusal.then == "split"
         if split:
             piece = PIECES * place // self._shard.rows
+        group, line = self._shard.group, row.line
+        if model is not None:
+            group = msgspec.structs.replace(group, model=model)
+            line = self._dialect.with_model(line, model)
+            piece += PIECES
         spool = self._again.get(piece)
         if spool is None:
             key = layout.rows(self._shard.job_id, f"again-{self._shard.shard_id}", piece)
-            spool = SourceSpool(self._shard.group, key, self._directory, alone=split)
+            spool = SourceSpool(group, key, self._directory, alone=split)
             self._again[piece] = spool
-        packed = pack_row(row.key, row.line, transit)
-        spool.add(row.key, packed, self._dialect.weigh(row.line))
+        packed = pack_row(row.key, line, transit)
+        spool.add(row.key, packed, self._dialect.weigh(line))
 
     def close(self) -> None:
         for spool in self._again.values():
@@ -304,6 +339,10 @@ class _Harvest:
         delay = min(first * 2**self._most_resends, most)
         for piece in sorted(self._again):
             yield self._again[piece].store(self._objects, delay_seconds=delay)
+
+
+def _after(transit: Transit, error: RowError, **changes: int) -> Transit:
+    return msgspec.structs.replace(transit, code=error.code, message=error.message, **changes)
 
 
 def _usable(shard: Shard) -> Refusal | None:

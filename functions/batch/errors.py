@@ -2,6 +2,7 @@
 
     BatchdropError
     ├── InvalidRow            this line is not a request: the row ends as `invalid`
+    ├── BadRecipe             a recipe cannot be used: its job is rejected
     ├── InputChanged          the uploaded object is not there any more, or not the same
     ├── Conflict              another writer changed the ledger's record first
     └── ProviderError         a provider's answer to a call of ours
@@ -36,6 +37,12 @@ class InvalidRow(BatchdropError):
         self.code = code
         self.message = message
         self.readable = readable
+
+
+class BadRecipe(BatchdropError):
+    """A sentence that names the recipe, the path of the key, its value and what is allowed."""
+
+    code = "bad_recipe"
 
 
 class InputChanged(BatchdropError):

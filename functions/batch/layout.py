@@ -7,6 +7,10 @@ def ranges(job_id: str) -> str:
     return f"{job_id}/ranges.json"
 
 
+def recipe(job_id: str) -> str:
+    return f"{job_id}/recipe.json"
+
+
 def range_result(job_id: str, number: int) -> str:
     return f"{job_id}/ranges/{number:06d}.json"
 
@@ -25,6 +29,10 @@ def part(job_id: str, origin: str) -> str:
 
 def failed_part(job_id: str, origin: str) -> str:
     return f"{job_id}/failed/{origin}.part"
+
+
+def record_part(job_id: str, origin: str) -> str:
+    return f"{job_id}/records/{origin}.part"
 
 
 def unreadable_part(job_id: str, origin: str) -> str:
@@ -60,5 +68,6 @@ def everything(job_id: str) -> str:
 
 
 def result(job_id: str, name: str) -> str:
-    """`name` is `results.jsonl`, `failed.jsonl`, `invalid.txt` or `summary.json`."""
+    """`name` is `results.jsonl`, `results.csv`, `failed.jsonl`, `failed.csv`, `invalid.txt` or
+    `summary.json`."""
     return f"{job_id}/{name}"

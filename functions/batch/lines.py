@@ -106,7 +106,9 @@ def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[b
 class Transit(msgspec.Struct, array_like=True):
     """What a row on its way has gone through: rounds spent by failures of its own, times sent
     again for another cause, the last error, to be told if it never succeeds, and what its
-    attempts cost so far, in picodollars, and would have cost in real time; null: unknown."""
+    attempts cost so far, in picodollars, and would have cost in real time; null: unknown.
+
+    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema."""
 
     failures: int = 0
     resends: int = 0
@@ -114,14 +116,18 @@ class Transit(msgspec.Struct, array_like=True):
     message: str | None = None
     cost: int | None = 0
     listed: int | None = 0
+    made: bool = False
+    misfits: int = 0
 
 
 _transit = msgspec.json.Decoder(Transit)
 _FRESH = msgspec.json.encode(Transit())
+MADE = Transit(made=True)
 
 
 def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
-    """One line of a source: key, what the row has gone through, the user's line as it was."""
+    """One line of a source: key, what the row has gone through, the user's line as it was, or the
+    one that a recipe made."""
     header = _FRESH if transit is None else msgspec.json.encode(transit)
     return b"%b %b\t%b\n" % (key.encode(), header, line)
 

@@ -70,6 +70,7 @@ class Outputs(msgspec.Struct, kw_only=True):
     failed: str | None = None
     invalid: str | None = None
     summary: str | None = None
+    csv: str | None = None
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -204,7 +205,8 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 class RangeResult(msgspec.Struct, kw_only=True):
-    """What reading one range of the input left behind."""
+    """What reading one range of the input left behind. `records` are its rows of data as they
+    came, a CSV's as lists of cells; `routes` counts them by the recipe's route, -1 for none."""
 
     range: int
     rows: int
@@ -214,6 +216,9 @@ class RangeResult(msgspec.Struct, kw_only=True):
     failed: list[Part]
     unreadable: list[Part]
     problems: dict[str, Tally]
+    records: list[Part] = []
+    columns: list[str] = []
+    routes: dict[int, int] = {}
     v: int = 1
 
 

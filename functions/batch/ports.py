@@ -31,6 +31,7 @@ from functions.batch.model import (
     Weight,
 )
 from functions.batch.pricing import Rates
+from functions.batch.recipe import MadeRow, StoredRecipe
 
 
 class Writer(Protocol):
@@ -78,9 +79,46 @@ class InputFiles(Protocol):
         """The key of the recipe in the file's folder, or in the nearest one above it."""
         ...
 
+    def beside(self, job: Job, key: str, most: int) -> bytes | None:
+        """Another object of the inbox as it is now, at most its first `most` bytes."""
+        ...
+
+    def charset(self, job: Job) -> str | None:
+        """What the upload's Content-Type says of its encoding. Raises `InputChanged`."""
+        ...
+
     def chunks(self, job: Job, start: int) -> Iterator[bytes]:
         """Bytes from `start` on, in bounded pieces. Raises `InputChanged`."""
         ...
+
+
+RowKind = Literal["data", "native", "gemini"]
+"""What rows are to a recipe: data to make requests of, or requests already; Gemini's may leave
+their model to the recipe."""
+
+
+class RequestMaker(Protocol):
+    """A compiled recipe. What a row may cost is bounded."""
+
+    def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
+        """What each row, a JSON object, came to, in order."""
+        ...
+
+    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+        """A line that was made, with the document that its row names. Raises `InvalidRow`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Recipes(Protocol):
+    """Reads what people write, and makes requests of it."""
+
+    def prepare(self, key: str, data: bytes, rows: RowKind) -> StoredRecipe:
+        """Raises `BadRecipe`."""
+        ...
+
+    def maker(self, recipe: StoredRecipe) -> RequestMaker: ...
 
 
 class Ledger(Protocol):
@@ -243,6 +281,10 @@ class Dialect(Protocol):
 
     def custom_id(self, line: bytes) -> bytes:
         """The user's id as JSON, `null` where there is none."""
+        ...
+
+    def with_model(self, line: bytes, model: str) -> bytes:
+        """The same request of another model."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from functions.batch import layout
@@ -17,6 +19,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects
+from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.tally import Problems
 
@@ -130,8 +133,28 @@ class Reporter(msgspec.Struct, kw_only=True):
                 if shard.batch_id
             ],
             "cost": cost(job.estimate, shards),
+            **self._routes(job),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
+        }
+
+    def _routes(self, job: Job) -> dict[str, object]:
+        """How many rows went which way, where the recipe has routes; the last are those that none
+        of them took."""
+        found = self.work.find(layout.recipe(job.job_id))
+        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
+        routes = [] if recipe is None else recipe.routes()
+        if recipe is None or not routes:
+            return {}
+        rows: Counter[int] = Counter()
+        for each in range_results(self.work, job.job_id):
+            rows.update(each.routes)
+        ways = [*enumerate(routes), (-1, Route(None, recipe.model))]
+        return {
+            "routes": [
+                {"when": route.when, "model": route.model, "rows": rows[number]}
+                for number, route in ways
+            ]
         }
 
     def _provider_files(self, job_id: str) -> dict[str, object]:

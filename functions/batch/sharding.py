@@ -11,8 +11,17 @@ from pathlib import Path
 import msgspec
 
 from functions.batch import envelope, layout
-from functions.batch.errors import InputChanged, InvalidRow
+from functions.batch.data_rows import (
+    DataRow,
+    Documents,
+    RowOfNothing,
+    line_rows,
+    make,
+    table_rows,
+)
+from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
+    MADE,
     Oversized,
     pack_keyed,
     pack_row,
@@ -20,6 +29,7 @@ from functions.batch.lines import (
     row_key,
     rows_of,
 )
+from functions.batch.looking import decode, dialect_of
 from functions.batch.model import (
     Group,
     Job,
@@ -30,16 +40,16 @@ from functions.batch.model import (
     RowCounts,
     Source,
 )
-from functions.batch.ports import Dialect, InputFiles, Ledger, Objects
+from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
 from functions.batch.reading import Unreadable, decompress, named
+from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.spools import PartSpools, SourceSpool
+from functions.batch.tables import BadTable, Table
 from functions.batch.tally import Problems
 
 MOST_OPEN_GROUPS = 200
 """Files that a function may hold open are limited; a file with more models than this gets more
 and smaller shards."""
-
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +82,7 @@ def shard_range(
     inputs: InputFiles,
     objects: Objects,
     dialects: Sequence[Dialect],
+    recipes: Recipes,
     caps: Caps,
 ) -> RangeResult | None:
     """Stores the range's rows and returns what it held; once stored, it is not read again.
@@ -81,14 +92,21 @@ def shard_range(
     stored = objects.find(layout.range_result(job.job_id, piece.number))
     if stored is not None:
         return msgspec.json.decode(stored, type=RangeResult)
+    found = objects.find(layout.recipe(job.job_id))
+    recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
     with (
         tempfile.TemporaryDirectory() as directory,
-        closing(_RowSorter(job, piece.number, objects, dialects, caps, Path(directory))) as sorter,
+        closing(
+            _RowSorter(job, piece.number, objects, dialects, caps, Path(directory), recipe)
+        ) as sorter,
     ):
         try:
-            for line in rows_of(_lines(job, piece, inputs), at_start=piece.start == 0):
-                sorter.take(line)
-        except (Unreadable, InputChanged) as error:
+            if recipe is None or not recipe.makes_requests:
+                for line in rows_of(_lines(job, piece, inputs), at_start=piece.start == 0):
+                    sorter.take(line)
+            else:
+                _make_requests(job, piece, recipe, inputs, recipes, sorter)
+        except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
             reason = Reason(error.code, str(error))
             ledger.update_job(job.job_id, {"verdict": "rejected", "reason": reason})
             return None
@@ -97,12 +115,34 @@ def shard_range(
     return result
 
 
-def _lines(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[bytes | Oversized]:
+def _make_requests(
+    job: Job,
+    piece: RangeOfInput,
+    recipe: StoredRecipe,
+    inputs: InputFiles,
+    recipes: Recipes,
+    sorter: _RowSorter,
+) -> None:
     kind = named(job.key)
-    chunks = inputs.chunks(job, max(piece.start - 1, 0))
-    if kind is not None and kind.compressed:
-        chunks = decompress(chunks)
-    return range_lines(chunks, piece.start, piece.end)
+    with closing(recipes.maker(recipe)) as maker:
+        if kind is not None and kind.format == "csv":
+            table = Table(_chunks(job, 0, inputs), recipe.encoding)
+            sorter.columns = dict.fromkeys(table.columns)
+            rows = table_rows(table, recipe)
+        else:
+            lines = rows_of(_lines(job, piece, inputs), at_start=piece.start == 0)
+            rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
+        make(rows, maker, sorter, Documents(job, inputs))
+
+
+def _lines(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[bytes | Oversized]:
+    return range_lines(_chunks(job, max(piece.start - 1, 0), inputs), piece.start, piece.end)
+
+
+def _chunks(job: Job, start: int, inputs: InputFiles) -> Iterator[bytes]:
+    kind = named(job.key)
+    chunks = inputs.chunks(job, start)
+    return decompress(chunks) if kind is not None and kind.compressed else chunks
 
 
 class _RowSorter:
@@ -114,11 +154,14 @@ class _RowSorter:
         dialects: Sequence[Dialect],
         caps: Caps,
         directory: Path,
+        recipe: StoredRecipe | None,
     ) -> None:
+        self.dialects = dialects
+        self.columns: dict[str, None] = {}
+        self._recipe = recipe
         self._job_id = job.job_id
         self._number = number
         self._objects = objects
-        self._dialects = dialects
         self._caps = caps
         self._directory = directory
         self._counts = RowCounts()
@@ -132,10 +175,11 @@ class _RowSorter:
         self._part = layout.part(self._job_id, origin)
         self._failed = layout.failed_part(self._job_id, origin)
         self._unreadable = layout.unreadable_part(self._job_id, origin)
+        self._records = layout.record_part(self._job_id, origin)
+        self._routes: dict[int, int] = {}
 
     def take(self, line: bytes | Oversized) -> None:
-        key = row_key(self._number, self._counts.total)
-        self._counts.total += 1
+        key = self._next_key()
         fields: dict[str, msgspec.Raw] = {}
         dialect: Dialect | None = None
         try:
@@ -146,21 +190,57 @@ class _RowSorter:
                     readable=False,
                 )
             fields = decode(line)
-            dialect = self._dialect(fields)
-            self._keep(key, line, dialect.parse(line, fields), dialect)
+            dialect = dialect_of(fields, self.dialects)
+            if dialect is None:
+                raise _unknown_shape()
+            if self._recipe is not None and dialect.provider == self._recipe.provider:
+                line, fields = self._with_model(line, fields)
+            self._keep(key, pack_row(key, line), dialect.parse(line, fields), dialect)
         except InvalidRow as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
             custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
             self._set_aside(key, data, error, custom_id)
 
-    def _dialect(self, fields: dict[str, msgspec.Raw]) -> Dialect:
-        for dialect in self._dialects:
-            if dialect.claims(fields):
-                return dialect
-        raise _unknown_shape(fields)
+    def take_made(self, row: DataRow, made: MadeRow) -> None:
+        """What a recipe made of a row of data."""
+        key = self._next_key()
+        self._parts.add(self._records, key, pack_keyed(key, row.record))
+        custom_id = made.custom_id
+        try:
+            if made.code:
+                raise InvalidRow(made.code, made.message)
+            fields = decode(made.line)
+            custom_id = bytes(fields["custom_id"])
+            dialect = dialect_of(fields, self.dialects)
+            if dialect is None:
+                raise _unknown_shape()
+            parsed = dialect.parse(made.line, fields)
+            self._keep(key, pack_row(key, made.line, MADE), parsed, dialect)
+            self._routes[made.route] = self._routes.get(made.route, 0) + 1
+        except InvalidRow as error:
+            # Its record is kept already, and stands in for it.
+            self._set_aside(key, b"", error, custom_id)
 
-    def _keep(self, key: str, line: bytes, row: ParsedRow, dialect: Dialect) -> None:
+    def take_nothing(self, row: RowOfNothing) -> None:
+        self._set_aside(self._next_key(), row.text, row.error, b"null")
+
+    def _next_key(self) -> str:
+        key = row_key(self._number, self._counts.total)
+        self._counts.total += 1
+        return key
+
+    def _with_model(
+        self, line: bytes, fields: dict[str, msgspec.Raw]
+    ) -> tuple[bytes, dict[str, msgspec.Raw]]:
+        """A request that leaves its model to the recipe: Gemini's may."""
+        recipe = self._recipe
+        if recipe is None or recipe.model is None or "request" not in fields or "model" in fields:
+            return line, fields
+        fields = {"model": msgspec.Raw(msgspec.json.encode(recipe.model)), **fields}
+        return msgspec.json.encode(fields), fields
+
+    def _keep(self, key: str, packed: bytes, row: ParsedRow, dialect: Dialect) -> None:
         limits = self._limits.get(row.group)
         if limits is None:
             limits = self._limits[row.group] = self._caps.lower(dialect.limits(row.group))
@@ -175,7 +255,7 @@ class _RowSorter:
             spool = None
         if spool is None:
             spool = self._open_spool(row.group)
-        spool.add(key, pack_row(key, line), row.weight)
+        spool.add(key, packed, row.weight)
 
     def _open_spool(self, group: Group) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:
@@ -215,33 +295,13 @@ class _RowSorter:
             failed=self._parts.store(self._failed),
             unreadable=self._parts.store(self._unreadable),
             problems=self._problems.by_code,
+            records=self._parts.store(self._records),
+            columns=list(self.columns),
+            routes=self._routes,
         )
 
 
-def decode(line: bytes) -> dict[str, msgspec.Raw]:
-    """The line's top-level keys. Raises `InvalidRow` for what is not a JSON object in UTF-8."""
-    if b"\0" in line:
-        raise InvalidRow("nul_character", r"The line holds a NUL byte (\0).", readable=False)
-    if not line.isascii():
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidRow(
-                "not_utf8",
-                f"The line is not UTF-8 (byte {error.start}). Save the file as UTF-8.",
-                readable=False,
-            ) from error
-    try:
-        return _fields.decode(line)
-    except msgspec.ValidationError as error:
-        raise InvalidRow(
-            "not_an_object", "The line is JSON, but no object ({…}).", readable=False
-        ) from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRow("not_json", f"The line is not JSON: {error}.", readable=False) from error
-
-
-def _unknown_shape(fields: dict[str, msgspec.Raw]) -> InvalidRow:
+def _unknown_shape() -> InvalidRow:
     return InvalidRow(
         "needs_recipe",
         "This is a data row: it needs a recipe.yaml in the file's folder. Lines without one are "

@@ -23,6 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         reserver=wiring.reserver(settings),
         rollups=wiring.rollups(settings.jobs_table),
         metrics=EmbeddedMetrics(),
+        fitting=wiring.fitting,
         max_rounds=settings.max_rounds,
     )
     collector.collect(event["job_id"], event["shard_id"])

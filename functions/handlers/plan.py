@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.planning import plan
+from functions.batch.planning import Planner
 from functions.handlers import wiring
 from functions.settings import PlanSettings
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     settings = PlanSettings.from_env()
-    result = plan(
-        event["job_id"],
+    planner = Planner(
         ledger=wiring.ledger(settings.jobs_table),
         inputs=wiring.inbox(),
         objects=wiring.objects(settings.work_bucket),
+        recipes=wiring.recipes(),
+        dialects=wiring.DIALECTS,
         split_bytes=settings.split_bytes,
     )
+    result = planner.plan(event["job_id"], event.get("plan", {}).get("lap", 0))
     manifest = {"bucket": settings.work_bucket, "key": result.manifest}
-    return {"next": result.next, "manifest": manifest}
+    return {"next": result.next, "lap": result.lap, "manifest": manifest}

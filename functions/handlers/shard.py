@@ -19,6 +19,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         inputs=wiring.inbox(),
         objects=wiring.objects(settings.work_bucket),
         dialects=wiring.DIALECTS,
+        recipes=wiring.recipes(),
         caps=wiring.caps(settings),
     )
     return {}

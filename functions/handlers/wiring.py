@@ -29,6 +29,7 @@ from functions.batch.sharding import Caps
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect
+from functions.recipes.adapter import RecipeFiles
 from functions.settings import ProviderSettings, ShardCaps, provider_name
 
 DIALECTS: Sequence[Dialect] = (OpenAIDialect(), AnthropicDialect(), VertexDialect())
@@ -93,6 +94,17 @@ def reserver(settings: ProviderSettings) -> Reserver:
 
 def caps(settings: ShardCaps) -> Caps:
     return Caps(rows=settings.max_rows_per_shard, bytes=settings.max_bytes_per_shard)
+
+
+def recipes() -> RecipeFiles:
+    return RecipeFiles()
+
+
+def fitting(schema: bytes) -> Callable[[bytes], str | None]:
+    """Imported late: few jobs have a schema."""
+    from functions.recipes.schemas import checker
+
+    return checker(schema)
 
 
 def dialect(provider: str) -> Dialect:

@@ -32,6 +32,17 @@ def check_nul(line: bytes) -> None:
         raise InvalidRow("nul_character", r"The line holds a NUL character (\u0000).")
 
 
+def replaced(line: bytes, value: str, *path: str) -> bytes:
+    """The line with a text at `path`, and every other value byte for byte as it was."""
+    fields: dict[str, msgspec.Raw | bytes] = dict(decode_fields(line))
+    name, *rest = path
+    new = replaced(bytes(fields[name]), value, *rest) if rest else msgspec.json.encode(value)
+    fields[name] = new
+    return b"{%b}" % b",".join(
+        b"%b:%b" % (msgspec.json.encode(key), each) for key, each in fields.items()
+    )
+
+
 def with_id(line: bytes, name: str, row_id: str) -> bytes:
     """The line with `row_id` under `name`, and every other value byte for byte as it was."""
     fields = decode_fields(line)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from functions.batch.learning import Learned
 from functions.batch.model import (
     IndexedRow,
     Job,
+    JobLimits,
     ProviderFile,
     Reason,
     Refusal,
@@ -59,6 +61,11 @@ def test_a_job_is_created_once_and_changed(ledger: Ledger, job_id: str) -> None:
     job = ledger.job(job_id)
     assert (job.status, job.reason, job.key) == ("running", reason, "k.jsonl")
     assert job.rows == RowCounts(total=7)
+    limits = JobLimits(
+        max_cost_usd=Decimal("2.55"), prices={"openai/m": {"input": Decimal("0.0000001")}}
+    )
+    ledger.update_job(job_id, {"limits": limits})
+    assert ledger.job(job_id).limits == limits
 
 
 def test_what_is_not_there_cannot_be_read_or_changed(ledger: Ledger) -> None:

@@ -135,3 +135,20 @@ def test_a_recipe_is_found_in_the_folder_or_above(s3: Any, prefix: str) -> None:
     assert inbox.recipe(job(f"{prefix}a/b/c.csv")) == f"{prefix}recipe.yaml"
     s3.put_object(Bucket="contract", Key=f"{prefix}a/b/recipe.json", Body=b"x")
     assert inbox.recipe(job(f"{prefix}a/b/c.csv")) == f"{prefix}a/b/recipe.json"
+
+
+def test_what_lies_beside_an_upload(s3: Any, prefix: str) -> None:
+    job = Job(job_id="j", bucket="contract", key=f"{prefix}a/t.csv", bytes=1, created_at="")
+    inbox = Inbox(s3)
+    s3.put_object(Bucket="contract", Key=job.key, Body=b"x", ContentType="text/csv; charset=cp1252")
+    assert inbox.charset(job) == "cp1252"
+    s3.put_object(Bucket="contract", Key=job.key, Body=b"x", ContentType="text/csv")
+    assert inbox.charset(job) is None
+    s3.put_object(Bucket="contract", Key=f"{prefix}recipe.yml", Body=b"model: m")
+    assert inbox.recipe(job) == f"{prefix}recipe.yml"
+    assert inbox.beside(job, f"{prefix}recipe.yml", 100) == b"model: m"
+    assert inbox.beside(job, f"{prefix}recipe.yml", 5) == b"model"
+    assert inbox.beside(job, f"{prefix}recipe.json", 5) is None
+    s3.delete_object(Bucket="contract", Key=job.key)
+    with pytest.raises(InputChanged, match="before it was read"):
+        inbox.charset(job)

@@ -15,14 +15,18 @@ from infra import bundling
 from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
 from infra.config import MIB, RUNNING_PYTHON
 
-PLAIN = ("intake", "plan", "shard", "ask", "reconcile", "assemble", "report", "sweep")
-PLAIN += ("command", "rescue")
-OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up")
-HANDLERS_OF: dict[BundleName, tuple[str, ...]] = {"plain": PLAIN, "prices": ("price",)}
+PLAIN = ("intake", "ask", "reconcile", "assemble", "report", "sweep", "command", "rescue")
+OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
+HANDLERS_OF: dict[BundleName, tuple[str, ...]] = {
+    "plain": PLAIN,
+    "prices": ("price",),
+    "recipes": ("plan", "shard"),
+}
 SDKS = ("openai", "anthropic", "google")
 EXPECTED_MIB: dict[BundleName, int] = {
     "plain": 25,
     "prices": 35,
+    "recipes": 50,
     "openai": 60,
     "anthropic": 80,
     "vertex": 180,
@@ -164,6 +168,39 @@ def test_a_bundle_runs_on_its_own(built: dict[BundleName, Path], name: BundleNam
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sorted(built[name].rglob("*")) == before, "byte code was compiled again"
+
+
+@pytest.mark.slow
+def test_recipes_are_read_rendered_and_held_against_their_schema(
+    built: dict[BundleName, Path],
+) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from functions.recipes.adapter import RecipeFiles\n"
+        "files = RecipeFiles()\n"
+        "text = (b'provider: openai\\nmodel: m\\nprompt: Is {{ text }} it?\\n'\n"
+        "        b'response_schema: {type: object}')\n"
+        "maker = files.maker(files.prepare('recipe.yaml', text, 'data'))\n"
+        'print(maker.make([b\'{"text": "this"}\'])[0].line.decode())\n'
+        "maker.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(built["recipes"])],
+        env={},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Is this it?" in done.stdout
+    fits = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from functions.recipes.schemas import checker\n"
+        'assert checker(b\'{"type": "object"}\')(b\'"[]"\')'
+    )
+    for name in ("openai", "anthropic", "vertex"):
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", fits, str(built[name])], env={}, check=True
+        )
 
 
 @pytest.mark.slow

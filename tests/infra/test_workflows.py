@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.batch.planning import WAIT_LAPS
 from infra.config import Config
 from infra.providers import providers
 from tests.infra.deployed import Deployed, flat
@@ -110,6 +111,9 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
     way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
     for here, there in pairwise(way):
         assert there in nexts(job["States"][here]), here
+    assert "Wait for a recipe" in nexts(job["States"]["Accepted?"])
+    assert job["States"]["Wait for a recipe"] == {"Type": "Wait", "Seconds": 15, "Next": "Plan"}
+    assert WAIT_LAPS * 15 == 60
     assert job["States"]["Delete work files"]["End"]
     assert job["States"]["Accepted?"]["Default"] == "Report"
     assert job["States"]["May it start?"]["Default"] == "Report"

@@ -261,6 +261,8 @@ class CrashWorld(World):
 
     def _execution(self, job_id: str) -> None:
         made = self._step("plan", lambda: self.plan(job_id))
+        while made.next == "wait":
+            made = self._step("plan", partial(self.plan, job_id, made.lap))
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self._step("shard", partial(self.shard, job_id, piece))

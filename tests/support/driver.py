@@ -23,9 +23,9 @@ from functions.batch.intake import Upload, take_in
 from functions.batch.model import Group, Limits, ShardStep
 from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
-from functions.batch.planning import Plan, plan
+from functions.batch.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.polling import Poller
-from functions.batch.ports import Dialect, Provider
+from functions.batch.ports import Dialect, Provider, Recipes
 from functions.batch.reconcile import Round, ShardRun, open_round
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
@@ -33,6 +33,8 @@ from functions.batch.sharding import Caps, RangeOfInput, shard_range
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
 from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
+from functions.recipes.adapter import RecipeFiles
+from functions.recipes.schemas import checker
 from tests.support.money_twins import (
     MemoryApprovals,
     MemoryBudgets,
@@ -86,6 +88,7 @@ class World:
     daily_budget_usd: Decimal | None = None
     monthly_budget_usd: Decimal | None = None
     answers: Callable[[str], str | None] = lambda _: None
+    recipes: Recipes = field(default_factory=RecipeFiles)
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
     max_rounds: int = 3
@@ -105,6 +108,9 @@ class World:
     def run(self, job_id: str) -> dict[str, Any]:
         """The whole job workflow; its summary."""
         made = self.plan(job_id)
+        while made.next == "wait":
+            self.on_wait(WAIT_SECONDS)
+            made = self.plan(job_id, made.lap)
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self.shard(job_id, piece)
@@ -171,14 +177,16 @@ class World:
             alerts=self.alerts,
         )
 
-    def plan(self, job_id: str) -> Plan:
-        return plan(
-            job_id,
+    def plan(self, job_id: str, lap: int = 0) -> Plan:
+        planner = Planner(
             ledger=self.ledger,
             inputs=self.inputs,
             objects=self.work,
+            recipes=self.recipes,
+            dialects=self.dialects,
             split_bytes=self.split_bytes,
         )
+        return planner.plan(job_id, lap)
 
     def shard(self, job_id: str, piece: dict[str, Any]) -> None:
         shard_range(
@@ -188,6 +196,7 @@ class World:
             inputs=self.inputs,
             objects=self.work,
             dialects=self.dialects,
+            recipes=self.recipes,
             caps=self.caps,
         )
 
@@ -277,6 +286,7 @@ class World:
             reserver=self.reserver(),
             rollups=self.rollups,
             metrics=self.metrics,
+            fitting=checker,
             max_rounds=self.max_rounds,
         )
 

@@ -35,11 +35,11 @@ class PricedWorld(World):
 
     def __init__(self, **more: Any) -> None:
         self.twin = TwinProvider("openai")
-        self.recipes = RecipeLedger()
+        self.recipe_ledger = RecipeLedger()
         super().__init__(
             dialects=(TwinDialect("openai"),),
             providers={"openai": lambda: self.twin},
-            ledger=self.recipes,
+            ledger=self.recipe_ledger,
             prices=MemoryPrices({MODEL: rates_of(LIST_INPUT, LIST_OUTPUT)}),
             on_wait=lambda _: self.twin.tick(),
             **more,
@@ -52,7 +52,7 @@ class PricedWorld(World):
 
     def limit(self, **limits: str) -> None:
         amounts = {name: Decimal(amount) for name, amount in limits.items()}
-        self.recipes.limits = JobLimits(**amounts)
+        self.recipe_ledger.limits = JobLimits(**amounts)
 
     def submit(self, texts: list[str], key: str = "in/a.jsonl") -> str:
         return self.drop(key, jsonl([row(text) for text in texts]))

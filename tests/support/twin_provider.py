@@ -107,6 +107,9 @@ class TwinDialect:
             error=error,
         )
 
+    def with_model(self, line: bytes, model: str) -> bytes:
+        return msgspec.json.encode({**msgspec.json.decode(line), "model": model})
+
     def custom_id(self, line: bytes) -> bytes:
         return msgspec.json.encode(msgspec.json.decode(line).get("custom_id"))
 

@@ -79,11 +79,12 @@ class _Buffer:
 
 
 class MemoryInputs:
-    """Uploads by bucket and key; `recipes` are keys that exist beside them."""
+    """Uploads by key; `others` are objects beside them, recipes among them."""
 
-    def __init__(self, uploads: dict[str, bytes], recipes: Iterable[str] = ()) -> None:
+    def __init__(self, uploads: dict[str, bytes]) -> None:
         self.uploads = uploads
-        self.recipes = set(recipes)
+        self.others: dict[str, bytes] = {}
+        self.charsets: dict[str, str] = {}
         self.piece = 1 << 16
 
     def pin(self, job: Job) -> Job:
@@ -95,12 +96,20 @@ class MemoryInputs:
     def recipe(self, job: Job) -> str | None:
         folder = job.key.rpartition("/")[0]
         while True:
-            key = f"{folder}/recipe.yaml" if folder else "recipe.yaml"
-            if key in self.recipes:
-                return key
+            for name in ("recipe.yaml", "recipe.yml", "recipe.json"):
+                key = f"{folder}/{name}" if folder else name
+                if key in self.others:
+                    return key
             if not folder:
                 return None
             folder = folder.rpartition("/")[0]
+
+    def beside(self, job: Job, key: str, most: int) -> bytes | None:
+        data = self.others.get(key)
+        return None if data is None else data[:most]
+
+    def charset(self, job: Job) -> str | None:
+        return self.charsets.get(job.key)
 
     def chunks(self, job: Job, start: int) -> Iterator[bytes]:
         if job.key not in self.uploads:

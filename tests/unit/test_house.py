@@ -38,6 +38,16 @@ def test_the_domain_knows_neither_aws_nor_a_provider(path: Path) -> None:
         assert top != "functions" or name.startswith("functions.batch"), name
 
 
+@pytest.mark.parametrize("path", sorted((FUNCTIONS / "recipes").glob("*.py")), ids=lambda p: p.name)
+def test_recipes_know_neither_aws_nor_an_sdk(path: Path) -> None:
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top not in SDKS | {"boto3", "botocore"}, name
+        assert top != "functions" or name.startswith(
+            ("functions.batch", "functions.recipes", "functions.providers")
+        ), name
+
+
 @pytest.mark.parametrize("path", sorted((FUNCTIONS / "aws").glob("*.py")), ids=lambda p: p.name)
 def test_aws_adapters_know_only_the_domain(path: Path) -> None:
     for name in imports(path):

@@ -16,7 +16,7 @@ from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import Message, input_tokens
-from functions.providers.fields import ID_ROOM, decode_fields
+from functions.providers.fields import ID_ROOM, decode_fields, replaced
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -110,6 +110,9 @@ class AnthropicDialect:
 
     def custom_id(self, line: bytes) -> bytes:
         return bytes(decode_fields(line).get("custom_id", b"null"))
+
+    def with_model(self, line: bytes, model: str) -> bytes:
+        return replaced(line, model, "params", "model")
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line)

@@ -12,7 +12,7 @@ import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
-from functions.providers.fields import ID_ROOM, check_nul, decode_fields, string, with_id
+from functions.providers.fields import ID_ROOM, check_nul, decode_fields, replaced, string, with_id
 from functions.providers.openai import answers
 from functions.providers.openai.tokens import Body, Chat, answers_of, chat_tokens, input_tokens
 
@@ -53,7 +53,11 @@ class OpenAIDialect:
     creates_per_hour: int | None = _CREATES_PER_HOUR
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
-        return "body" in fields and ("url" in fields or "method" in fields)
+        """A text under `body`, with a `url` beside it, is a page that somebody fetched."""
+        body = fields.get("body")
+        if body is None:
+            return False
+        return "method" in fields or ("url" in fields and bytes(body).startswith(b"{"))
 
     def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
         if string(fields, "method") != "POST":
@@ -100,6 +104,9 @@ class OpenAIDialect:
 
     def custom_id(self, line: bytes) -> bytes:
         return bytes(decode_fields(line).get("custom_id", b"null"))
+
+    def with_model(self, line: bytes, model: str) -> bytes:
+        return replaced(line, model, "body", "model")
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, group.endpoint)

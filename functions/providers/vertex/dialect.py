@@ -15,7 +15,7 @@ import msgspec
 from functions.batch.errors import InvalidRow
 from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
-from functions.providers.fields import check_nul, decode_fields, string
+from functions.providers.fields import check_nul, decode_fields, replaced, string
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
@@ -127,6 +127,9 @@ class VertexDialect:
         fields = decode_fields(line)
         given = bytes(fields.get("custom_id", b"null"))
         return given if given != b"null" else bytes(fields.get("key", b"null"))
+
+    def with_model(self, line: bytes, model: str) -> bytes:
+        return replaced(line, model, "model")
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, embeds=group.endpoint == EMBED)

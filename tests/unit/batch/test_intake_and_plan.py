@@ -6,7 +6,6 @@ import json
 import pytest
 
 from functions.batch.intake import Upload, is_job, job_id, take_in
-from functions.batch.planning import plan
 from tests.support.driver import BUCKET, World
 from tests.support.lines import body, jsonl, line
 
@@ -55,8 +54,8 @@ def test_a_second_delivery_starts_nothing_once_the_job_has_begun(world: World) -
         ("notes.txt", b"x", "wrong_name", "does not end in .jsonl"),
         ("empty.jsonl", b"", "empty", "The file is empty"),
         ("blank.jsonl", b"\n \n\r\n", "empty", "no rows"),
-        ("table.csv", b"a,b\n1,2\n", "not_built", "recipe"),
-        ("with/recipe/a.jsonl", ROW, "not_built", "with/recipe.yaml"),
+        ("table.csv", b"a,b\n1,2\n", "needs_recipe", "recipe.yaml"),
+        ("with/recipe/a.jsonl", ROW, "bad_recipe", "with/recipe.yaml: prompt is"),
         ("cut.jsonl.gz", gzip.compress(ROW * 50)[:-9], "damaged", "too early"),
         ("plain.jsonl.gz", ROW, "damaged", "not valid gzip"),
     ],
@@ -64,7 +63,7 @@ def test_a_second_delivery_starts_nothing_once_the_job_has_begun(world: World) -
 def test_a_file_that_cannot_be_a_job_is_rejected_with_a_sentence(
     world: World, key: str, data: bytes, code: str, words: str
 ) -> None:
-    world.inputs.recipes = {"with/recipe.yaml"}
+    world.inputs.others["with/recipe.yaml"] = b"prompt: '{{ text }}'"
     identity = world.drop(key, data)
     summary = world.run(identity)
     assert summary["status"] == "rejected"
@@ -82,13 +81,8 @@ def test_an_upload_that_is_gone_is_rejected(world: World) -> None:
     for when in ("before", "while"):
         identity = world.drop(f"{when}.jsonl", ROW)
         if when == "while":
-            plan(
-                identity,
-                ledger=world.ledger,
-                inputs=world.inputs,
-                objects=world.work,
-                split_bytes=100,
-            )
+            world.split_bytes = 100
+            world.plan(identity)
             del world.inputs.uploads[f"{when}.jsonl"]
             world.shard(identity, {"range": 0, "start": 0, "end": None})
             assert world.open_round(identity, 1).run == "none"
@@ -104,9 +98,8 @@ def test_an_upload_that_is_gone_is_rejected(world: World) -> None:
 
 def test_ranges_cover_the_file_without_gaps(world: World) -> None:
     identity = world.drop("big.jsonl", b"x" * 1050)
-    made = plan(
-        identity, ledger=world.ledger, inputs=world.inputs, objects=world.work, split_bytes=100
-    )
+    world.split_bytes = 100
+    made = world.plan(identity)
     ranges = json.loads(world.work.get(made.manifest))
     assert [each["range"] for each in ranges] == list(range(11))
     assert [each["end"] for each in ranges[:-1]] == [each["start"] for each in ranges[1:]]

@@ -1,0 +1,479 @@
+"""Whole jobs of rows of data, from the drop to `results.csv`."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from functions.batch.planning import WAIT_LAPS, WAIT_SECONDS
+from functions.batch.recipe import MadeRow, StoredRecipe
+from functions.batch.sharding import Caps
+from functions.providers.openai.dialect import OpenAIDialect
+from functions.providers.vertex.dialect import VertexDialect
+from functions.recipes.adapter import RecipeFiles
+from functions.recipes.rendering import Renderer
+from functions.recipes.requests import Instructions
+from tests.support.driver import World
+from tests.support.echo_provider import EchoProvider, last_text
+from tests.support.lines import body, jsonl, line
+
+RECIPE: dict[str, Any] = {
+    "provider": "openai",
+    "model": "small",
+    "id": "id",
+    "prompt": "Sort {{ text }}",
+    "output": {"csv": True},
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["bug", "question"]}},
+    "required": ["kind"],
+}
+
+
+class _InProcess:
+    """Rows rendered here: a process for each example would take its time."""
+
+    def __init__(self, content: bytes) -> None:
+        import msgspec
+
+        self._renderer = Renderer(msgspec.json.decode(content, type=Instructions))
+
+    def make(self, rows: Any) -> list[MadeRow]:
+        return [self._renderer.make(row) for row in rows]
+
+    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+        raise AssertionError("documents go through the real one")
+
+    def close(self) -> None:
+        return
+
+
+class InProcessRecipes(RecipeFiles):
+    def maker(self, recipe: StoredRecipe) -> Any:
+        return _InProcess(bytes(recipe.content))
+
+
+@pytest.fixture
+def echo() -> EchoProvider:
+    return EchoProvider()
+
+
+def world_of(echo: EchoProvider, recipe: dict[str, Any] | None = None, **keys: Any) -> World:
+    world = World(
+        dialects=(OpenAIDialect(), VertexDialect()),
+        providers={"openai": lambda: echo},
+        recipes=InProcessRecipes(),
+    )
+    if recipe is not None:
+        world.inputs.others["recipe.json"] = json.dumps({**recipe, **keys}).encode()
+    return world
+
+
+def sheet(world: World, job: str, name: str = "results.csv") -> list[list[str]]:
+    text = world.results.get(f"{job}/{name}").decode()
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_a_csv_comes_back_with_columns() -> None:
+    """With rows rendered in a process of its own, as deployed."""
+    echo = EchoProvider()
+    prices = {"openai/small": {"input": 0.3, "output": 1}}
+    world = world_of(echo, RECIPE, max_cost_usd=2.55, approve_above_usd=1, prices=prices)
+    world.recipes = RecipeFiles()
+    data = b'id,text\n1,=a\n2,"b\nc"\n3\n4,-5\n'
+    job = world.drop("in/t.csv", data)
+    summary = world.run(job)
+    assert summary["status"] == "partial"
+    assert summary["rows"] == {"total": 4, "succeeded": 3, "failed": 0, "invalid": 1}
+    assert [last_text(sent) for sent in echo.bodies] == ["Sort =a", "Sort b\nc", "Sort -5"]
+    header, *rows = sheet(world, job)
+    assert header == ["id", "text", "status", "text", "error", "cost_usd"]
+    assert [row[:4] for row in rows] == [
+        ["1", "'=a", "succeeded", "echo Sort =a"],
+        ["2", "b\nc", "succeeded", "echo Sort b\nc"],
+        ["", "", "invalid", ""],
+        ["4", "-5", "succeeded", "echo Sort -5"],
+    ]
+    assert [each["custom_id"] for each in world.result_lines(job)] == ["1", "2", None, "4"]
+    assert summary["outputs"]["csv"] == f"s3://results/{job}/results.csv"
+    assert summary["outputs"]["failed"] is None
+    assert world.results.get(f"{job}/invalid.txt") == b"3\n"
+    limits = world.ledger.job(job).limits
+    assert limits is not None
+    assert (limits.max_cost_usd, limits.approve_above_usd) == (Decimal("2.55"), 1)
+    assert limits.prices == {"openai/small": {"input": Decimal("0.3"), "output": 1}}
+
+
+CELLS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10
+) | st.sampled_from(["", "=x", "'", "a,b", '"q"', "x\ny", "-1"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    texts=st.lists(CELLS, min_size=1, max_size=25),
+    compressed=st.booleans(),
+    as_csv=st.booleans(),
+    cap=st.integers(1, 6),
+    stubborn=st.integers(1, 4),
+)
+def test_an_answer_never_moves_to_another_row(
+    texts: list[str], compressed: bool, as_csv: bool, cap: int, stubborn: int
+) -> None:
+    """Through shards of any size, shuffled answers, and rows that go again."""
+    echo = EchoProvider()
+    tries: dict[str, int] = {}
+
+    def say(sent: dict[str, Any]) -> str:
+        text = last_text(sent)
+        tries[text] = tries.get(text, 0) + 1
+        if tries[text] == 1 and len(text) % stubborn == 0:
+            return "no JSON"
+        return json.dumps({"kind": "bug", "of": text})
+
+    echo.say = say
+    world = world_of(
+        echo, RECIPE, response_schema=SCHEMA, prompt="{{ id }}:{{ text }}", escalate_to="big"
+    )
+    world.caps = Caps(rows=cap)
+    out = io.StringIO()
+    if as_csv:
+        csv.writer(out).writerows([["id", "text"], *enumerate(texts)])
+    else:
+        rows = [{"id": f"{number}", "text": text} for number, text in enumerate(texts)]
+        out.write("".join(json.dumps(row) + "\n" for row in rows))
+    data = out.getvalue().encode()
+    name = "a.csv" if as_csv else "a.jsonl"
+    job = world.drop(
+        name + (".gz" if compressed else ""), gzip.compress(data) if compressed else data
+    )
+    world.run(job)
+    lines = world.result_lines(job)
+    assert [each["custom_id"] for each in lines] == [f"{number}" for number in range(len(texts))]
+    for number, (each, text) in enumerate(zip(lines, texts, strict=True)):
+        assert json.loads(each["text"])["of"] == f"{number}:{text}"
+        assert each["row"] == number
+    columns = [[_unguarded(cell) for cell in row[:2]] for row in sheet(world, job)[1:]]
+    assert columns == [[f"{number}", text] for number, text in enumerate(texts)]
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
+def test_a_file_waits_for_its_recipe(echo: EchoProvider) -> None:
+    world = world_of(echo)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            world.inputs.others["in/recipe.yaml"] = json.dumps(RECIPE).encode()
+
+    world.on_wait = wait
+    job = world.drop("in/t.csv", b"id,text\n1,a\n")
+    assert world.run(job)["status"] == "succeeded"
+    assert waited[:3] == [WAIT_SECONDS] * 3
+    assert WAIT_LAPS * WAIT_SECONDS == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "laps", "status", "code"),
+    [
+        ("t.csv", b"id,text\n1,a\n", WAIT_LAPS, "rejected", "needs_recipe"),
+        ("t.jsonl", b'{"id": 1, "text": "a"}\n', WAIT_LAPS, "failed", "needs_recipe"),
+        ("t.jsonl.gz", gzip.compress(b'{"id": 1}\n'), WAIT_LAPS, "failed", "needs_recipe"),
+        ("t.jsonl", b"\xff\n{\n", 0, "failed", "not_utf8"),
+        ("t.jsonl", jsonl([line("a", body("x", stream=True))]), 0, "failed", "stream"),
+    ],
+)
+def test_only_rows_of_data_wait(
+    echo: EchoProvider, name: str, data: bytes, laps: int, status: str, code: str
+) -> None:
+    world = world_of(echo)
+    waited: list[float] = []
+    world.on_wait = waited.append
+    job = world.drop(name, data)
+    summary = world.run(job)
+    assert (summary["status"], summary["reason"]["code"]) == (status, code)
+    assert len(waited) == laps
+
+
+def test_a_cancelled_job_waits_for_nothing(echo: EchoProvider) -> None:
+    world = world_of(echo)
+    job = world.drop("t.csv", b"id\n1\n")
+    world.ledger.update_job(job, {"cancel_requested": True})
+    assert world.plan(job).next == "report"
+
+
+def test_a_recipe_changed_later_is_for_later_jobs(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    job = world.drop("t.csv", b"id,text\n1,a\n")
+    world.plan(job)
+    world.inputs.others["recipe.json"] = b"broken"
+    summary = world.run(job)
+    assert summary["status"] == "succeeded"
+    assert last_text(echo.bodies[0]) == "Sort a"
+
+
+def test_the_nearest_recipe_is_taken(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    near = {**RECIPE, "prompt": "Near {{ text }}"}
+    world.inputs.others["a/b/recipe.yml"] = json.dumps(near).encode()
+    world.run(world.drop("a/b/c/t.csv", b"id,text\n1,a\n"))
+    assert last_text(echo.bodies[0]) == "Near a"
+
+
+NATIVE = jsonl([line("n", body("native"))])
+
+
+def test_a_file_of_requests_keeps_its_requests(echo: EchoProvider) -> None:
+    world = world_of(echo, {"max_cost_usd": 3, "output": {"csv": True, "index": False}})
+    job = world.drop("n.jsonl", NATIVE)
+    assert world.run(job)["status"] == "succeeded"
+    assert last_text(echo.bodies[0]) == "native"
+    assert sheet(world, job) == [
+        ["custom_id", "status", "text", "error", "cost_usd"],
+        ["n", "succeeded", "echo native", "", ""],
+    ]
+    assert not world.ledger.rows
+
+
+def test_an_index_is_written_where_the_recipe_asks_for_one(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE, output={"index": True})
+    assembler = world.assembler()
+    assembler.index_results = "off"
+    world.assembler = lambda: assembler  # type: ignore[method-assign]
+    world.run(world.drop("t.csv", b"id,text\n1,a\n"))
+    assert len(world.ledger.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rows", "words"),
+    [
+        (RECIPE, NATIVE, 'id is "id", but the file\'s rows are requests already'),
+        ({"provider": "openai"}, NATIVE, 'provider is "openai", but'),
+        (
+            {"provider": "openai", "model": "m"},
+            b'{"request": {"contents": []}}\n',
+            'allowed with Gemini\'s rows is "vertex"',
+        ),
+        ({"max_cost_usd": 1}, b'{"id": 1}\n', "provider is missing"),
+    ],
+)
+def test_a_recipe_that_does_not_go_with_the_rows(
+    echo: EchoProvider, recipe: dict[str, Any], rows: bytes, words: str
+) -> None:
+    world = world_of(echo, recipe)
+    summary = world.run(world.drop("n.jsonl", rows))
+    assert summary["status"] == "rejected"
+    assert summary["reason"]["code"] == "bad_recipe"
+    assert summary["reason"]["message"].startswith("recipe.json: ")
+    assert words in summary["reason"]["message"]
+
+
+def test_geminis_rows_may_leave_their_model_to_the_recipe(echo: EchoProvider) -> None:
+    world = world_of(echo, {"provider": "vertex", "model": "gemini-2.5-flash"})
+    contents = [{"role": "user", "parts": [{"text": "a"}]}]
+    rows = [
+        {"key": "a", "request": {"contents": contents}},
+        {"key": "b", "model": "gemini-2.5-pro", "request": {"contents": contents}},
+    ]
+    job = world.drop("g.jsonl", jsonl(rows))
+    made = world.plan(job)
+    world.shard(job, json.loads(world.work.get(made.manifest))[0])
+    world.open_round(job, 1)
+    models = [shard.model for shard in world.ledger.shards(job)]
+    assert models == ["gemini-2.5-flash", "gemini-2.5-pro"]
+
+
+def test_requests_and_data_in_one_file(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    page = {"id": "p", "url": "http://x", "body": "a page", "text": "page"}
+    rows: list[Any] = [{"id": 1, "text": "a"}, line("n", body("native")), b"{broken\n", page]
+    job = world.drop("m.jsonl", jsonl(rows))
+    world.run(job)
+    lines = world.result_lines(job)
+    assert [each["custom_id"] for each in lines] == ["1", "n", None, "p"]
+    assert [each["text"] for each in lines] == [
+        "echo Sort a",
+        "echo native",
+        None,
+        "echo Sort page",
+    ]
+    assert [row[:2] for row in sheet(world, job)] == [
+        ["id", "text"],
+        ["1", "a"],
+        ["", ""],
+        ["", ""],
+        ["p", "page"],
+    ]
+    assert world.results.get(f"{job}/invalid.txt") == b"{broken\n"
+
+
+def test_routes_choose_the_model_and_are_counted(echo: EchoProvider) -> None:
+    routes = [{"when": "chars > 30", "model": "large"}, {"when": "lang == 'de'", "model": "german"}]
+    world = world_of(echo, RECIPE, routes=routes)
+    data = f"id,lang,text\n1,en,short\n2,de,{'lang ' * 10}\n3,de,kurz\n".encode()
+    job = world.drop("r.csv", data)
+    summary = world.run(job)
+    models = {last_text(sent)[:9]: sent["model"] for sent in echo.bodies}
+    assert models == {"Sort shor": "small", "Sort lang": "large", "Sort kurz": "german"}
+    assert summary["routes"] == [
+        {"when": "chars > 30", "model": "large", "rows": 1},
+        {"when": "lang == 'de'", "model": "german", "rows": 1},
+        {"when": None, "model": "small", "rows": 1},
+    ]
+
+
+def test_an_answer_that_does_not_fit_goes_again_once_and_is_kept(echo: EchoProvider) -> None:
+    echo.say = lambda sent: '{"kind": "bug"}' if "good" in last_text(sent) else '{"kind": "=other"}'
+    world = world_of(echo, RECIPE, response_schema=SCHEMA)
+    job = world.drop("s.csv", b"id,text\n1,good\n2,bad\n")
+    summary = world.run(job)
+    assert [last_text(sent) for sent in echo.bodies] == ["Sort good", "Sort bad", "Sort bad"]
+    assert {sent["model"] for sent in echo.bodies} == {"small"}
+    assert echo.bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
+    good, bad = world.result_lines(job)
+    assert (good["status"], good["round"]) == ("succeeded", 1)
+    assert (bad["status"], bad["round"]) == ("failed", 2)
+    assert bad["text"] == '{"kind": "=other"}'
+    assert bad["response"]["choices"]
+    assert bad["error"]["code"] == "schema_mismatch"
+    assert "kind: '=other' is not one of" in bad["error"]["message"]
+    assert summary["rounds"] == 2
+    assert [row[:4] for row in sheet(world, job)] == [
+        ["id", "text", "status", "kind"],
+        ["1", "good", "succeeded", "bug"],
+        ["2", "bad", "failed", "'=other"],
+    ]
+    assert sheet(world, job, "failed.csv") == [["id", "text"], ["2", "bad"]]
+
+
+def test_a_row_that_did_not_fit_goes_to_the_stronger_model(echo: EchoProvider) -> None:
+    echo.say = lambda sent: '{"kind": "bug"}' if sent["model"] == "big" else "no JSON"
+    world = world_of(echo, RECIPE, response_schema=SCHEMA, escalate_to="big")
+    job = world.drop("s.csv", b"id,text\n1,a\n2,b\n")
+    assert world.run(job)["status"] == "succeeded"
+    assert [sent["model"] for sent in echo.bodies] == ["small", "small", "big", "big"]
+    assert {each["model"] for each in world.result_lines(job)} == {"big"}
+    assert [each["custom_id"] for each in world.result_lines(job)] == ["1", "2"]
+
+
+def test_a_cancelled_jobs_misfit_is_not_sent_again(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE, response_schema=SCHEMA)
+    job = world.drop("s.csv", b"id,text\n1,a\n")
+
+    def say(_: dict[str, Any]) -> str:
+        world.ledger.update_job(job, {"cancel_requested": True})
+        return "no JSON"
+
+    echo.say = say
+    world.run(job)
+    [row] = world.result_lines(job)
+    assert (row["error"]["code"], row["text"], len(echo.bodies)) == (
+        "schema_mismatch",
+        "no JSON",
+        1,
+    )
+
+
+def test_a_request_in_the_same_file_is_held_against_no_schema(echo: EchoProvider) -> None:
+    echo.say = lambda sent: "plain" if last_text(sent) == "native" else '{"kind": "bug"}'
+    world = world_of(echo, RECIPE, response_schema=SCHEMA)
+    rows: list[Any] = [{"id": 1, "text": "a"}, line("n", body("native", model="small"))]
+    job = world.drop("m.jsonl", jsonl(rows))
+    assert world.run(job)["status"] == "succeeded"
+
+
+def test_failed_rows_come_back_as_they_were_dropped(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    rows = b'{"id": 1,   "text": "a"}\n{"id": 2}\n{"id": 3, "text": "b"}\n'
+    job = world.drop("d.jsonl", rows)
+    world.run(job)
+    assert world.results.get(f"{job}/failed.jsonl") == b'{"id": 2}\n'
+
+
+def test_a_csv_without_the_id_column_is_rejected(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    summary = world.run(world.drop("t.csv", b"no,text\n1,a\n"))
+    assert summary["status"] == "rejected"
+    assert summary["reason"]["message"] == (
+        'recipe.json: id is "id"; the file\'s columns are no, text.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"id,id\n1,2\n", "bad_header"), (b"id,text\n", "empty"), (b"\n\n", "empty")],
+)
+def test_a_csv_without_rows_is_rejected(echo: EchoProvider, data: bytes, code: str) -> None:
+    summary = world_of(echo, RECIPE)
+    job = summary.drop("t.csv", data)
+    found = summary.run(job)
+    assert (found["status"], found["reason"]["code"]) == ("rejected", code)
+
+
+def test_a_charset_that_the_upload_declared(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    world.inputs.charsets["t.csv"] = "Windows-1252"
+    world.run(world.drop("t.csv", "id,text\n1,\u20acé\n".encode("cp1252")))
+    assert last_text(echo.bodies[0]) == "Sort \u20acé"
+    world.inputs.charsets["u.csv"] = "klingon"
+    summary = world.run(world.drop("u.csv", b"id,text\n1,a\n"))
+    assert summary["reason"]["code"] == "bad_encoding"
+    assert "'klingon'" in summary["reason"]["message"]
+
+
+def test_large_jsonl_is_made_in_ranges(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    world.split_bytes = 500
+    rows = [{"id": f"{number}", "text": f"t{number}", f"c{number % 3}": 1} for number in range(60)]
+    job = world.drop("d.jsonl", jsonl(rows))
+    world.run(job)
+    assert len(list(world.work.keys(f"{job}/"))) == 0
+    assert [each["custom_id"] for each in world.result_lines(job)] == [row["id"] for row in rows]
+    assert sheet(world, job)[0][:5] == ["id", "text", "c0", "c1", "c2"]
+
+
+def test_rows_may_name_documents_below_their_folder() -> None:
+    echo = EchoProvider(lambda sent: "ok")
+    world = world_of(echo, {**RECIPE, "prompt": "Read {{ id }}"})
+    world.recipes = RecipeFiles()
+    png = b"\x89PNG\r\n\x1a\nrest"
+    world.inputs.others |= {
+        "in/_files/a.txt": "text of \u00e4".encode(),
+        "in/_files/b/c.png": png,
+        "in/_files/d.bin": b"\x00\xff",
+        "elsewhere/_files/x.txt": b"secret",
+    }
+    names = ["in/_files/a.txt", "_files/b/c.png", "", "_files/none.txt", "_files/d.bin"]
+    names += ["elsewhere/_files/x.txt", "a.txt"]
+    table = "id,s3_key\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names))
+    job = world.drop("in/t.csv", table.encode())
+    world.run(job)
+    contents = [sent["messages"][-1]["content"] for sent in echo.bodies]
+    url = "data:image/png;base64," + base64.b64encode(png).decode()
+    assert contents == [
+        [{"type": "text", "text": "text of \u00e4"}, {"type": "text", "text": "Read 0"}],
+        [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Read 1"}],
+        "Read 2",
+    ]
+    rows = world.result_lines(job)
+    assert [row["custom_id"] for row in rows] == [f"{n}" for n in range(len(names))]
+    codes = [row["error"]["code"] for row in rows[3:]]
+    assert codes == ["no_document", "bad_document", "no_document", "no_document"]
+    assert rows[3]["error"]["message"] == (
+        's3_key is "_files/none.txt"; there is no such object below in/_files/ in the inbox.'
+    )
