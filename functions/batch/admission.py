@@ -172,6 +172,9 @@ class Gate(msgspec.Struct, kw_only=True):
 
 
 def figures(made: Estimate) -> str:
+    if made.high is None:
+        least = "" if made.low is None else f", at least {shown(made.low)}"
+        return f"What the job may cost is not known{least}."
     return (
         f"The job may cost up to {shown(made.high)}; {shown(made.expected)} is expected, "
         f"{shown(made.low)} the least."

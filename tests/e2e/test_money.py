@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from functions.aws.ledger import DynamoLedger
+from functions.aws.outside import JobWorkflow
 from functions.batch.model import Job, now
 from functions.batch.money import JobLimits, picodollars
 from local.cloud import EmbeddedCloud
-from tests.support.deployment import Deployment, expected_job, upload_event
+from tests.support.deployment import Deployment
 from tests.support.lines import body, jsonl, line
 from tests.support.simulator import Simulator
 
@@ -25,7 +26,7 @@ LIST = {"openai/gpt-5-mini": {"input": 30.0, "output": 100.0}}
 CHARGED = {"openai/gpt-5-mini": {"input": 15.0, "output": 50.0}}
 MAX_TOKENS = 20
 DAILY = "0.1"
-JOBS = 40
+JOBS = 24
 
 
 @pytest.fixture(scope="module")
@@ -61,30 +62,27 @@ def waited(done: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     raise AssertionError(what)
 
 
-def with_limits(money: Deployment, key: str, **limits: str) -> str:
-    """A job whose record is there, with a recipe's limits, when its upload's event comes."""
-    data = rows()
+def with_limits(money: Deployment, name: str, **limits: str) -> str:
+    """A job with a recipe's limits, started as the intake would; its file is in a folder whose
+    uploads start none."""
+    job, key, data = f"job-{name}", f"_files/{name}.jsonl", rows()
     bucket = money.outputs["InboxBucket"]
-    put = money.s3.put_object(Bucket=bucket, Key=f"_files/{key}", Body=data)
-    event = upload_event(bucket, f"_files/{key}", len(data), put["ETag"], key)
-    event["detail"]["object"]["key"] = key
-    money.s3.copy_object(Bucket=bucket, Key=key, CopySource=f"{bucket}/_files/{key}")
-    own = expected_job(event)
-    event["detail"]["object"]["etag"] = money.s3.head_object(Bucket=bucket, Key=key)["ETag"]
-    amounts: Any = {name: Decimal(amount) for name, amount in limits.items()}
+    etag = money.s3.put_object(Bucket=bucket, Key=key, Body=data)["ETag"]
+    amounts: Any = {limit: Decimal(amount) for limit, amount in limits.items()}
     ledger(money).create_job(
         Job(
-            job_id=own,
+            job_id=job,
             bucket=bucket,
             key=key,
             bytes=len(data),
-            etag=event["detail"]["object"]["etag"],
+            etag=etag,
             created_at=now(),
             limits=JobLimits(**amounts),
         )
     )
-    money.sqs.send_message(QueueUrl=money.intake_queue(), MessageBody=json.dumps(event))
-    return own
+    states = money.cloud.client("stepfunctions")
+    JobWorkflow(states, money.outputs["StateMachineArn"]).start_job(job)
+    return job
 
 
 def status(money: Deployment, job: str) -> str:
@@ -103,7 +101,7 @@ def items(money: Deployment, prefix: str) -> list[dict[str, Any]]:
 def test_a_job_that_may_cost_much_waits_for_its_approval(money: Deployment, sim: Simulator) -> None:
     queue = money.listen()
     jobs = {
-        command: with_limits(money, f"{command.split()[0]}.jsonl", approve_above_usd="0.000001")
+        command: with_limits(money, command.split()[0].lower(), approve_above_usd="0.000001")
         for command in ("Approve Job", "Refuse Job", "Cancel Job")
     }
     for job in jobs.values():
@@ -127,7 +125,7 @@ def test_a_job_that_may_cost_much_waits_for_its_approval(money: Deployment, sim:
 
 
 def test_a_cap_rejects_with_figures(money: Deployment, sim: Simulator) -> None:
-    job = with_limits(money, "capped.jsonl", max_cost_usd="0.000001")
+    job = with_limits(money, "capped", max_cost_usd="0.000001")
     summary = money.finish(job)
     assert (summary["status"], summary["reason"]["code"]) == ("rejected", "over_max_cost")
     assert sim.ledger()["providers"]["openai"]["batches"] == []

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from functions.batch.model import Weight
 from tests.support.priced_job import PricedWorld
 
 TEXTS = [f"text {n}" for n in range(4)]
@@ -182,4 +183,17 @@ def test_what_is_not_known_is_asked_about(world: PricedWorld) -> None:
     world.answers = lambda _: "Approve Job"
     assert world.run(world.submit(TEXTS))["status"] == "succeeded"
     assert "No price is known for openai/m." in alerts(world)[0]
-    assert "up to unknown" in alerts(world)[0]
+    assert "What the job may cost is not known." in alerts(world)[0]
+
+
+def test_rows_without_a_limit_are_asked_about_too(
+    world: PricedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weigh(line: bytes) -> Weight:
+        return Weight(rows=1, bytes=len(line), tokens=len(line), unbounded=1)
+
+    world.daily_budget_usd = None
+    monkeypatch.setattr(world.dialects[0], "weigh", weigh)
+    waiting(world)
+    assert "not known, at least $0.0" in alerts(world)[0]
+    assert "4 rows have no limit on their output." in alerts(world)[0]
