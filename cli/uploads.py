@@ -19,6 +19,7 @@ from cli.terminal import err, plain
 from cli.watch import watch_jobs
 from functions.batch.intake import is_job
 from functions.batch.model import Job
+from functions.batch.tables import encoding_named
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
 WAIT_SECONDS = 60.0
@@ -44,13 +45,18 @@ def submit(
     ],
     prefix: Annotated[str, typer.Option(help="Folder of the inbox to upload to.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Follow the jobs to their end.")] = False,
+    charset: Annotated[
+        str, typer.Option(help="Encoding of CSV files that are not UTF-8, such as windows-1252.")
+    ] = "",
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
     """Upload files to the inbox; print the id of each file's job."""
     planned = plan_uploads(files, prefix)
     found = find_stack(stack)
     ledger = LedgerReader(found.aws.client("dynamodb"), found.table)
-    uploads = [_upload(found, ledger, path, key) for path, key in planned]
+    if charset and encoding_named(charset) is None:
+        raise CliError(f"{charset}: there is no such encoding; try windows-1252 or utf-16.")
+    uploads = [_upload(found, ledger, path, key, charset) for path, key in planned]
     jobs: list[str] = []
     for upload in uploads:
         if is_job(upload.key):
@@ -111,7 +117,7 @@ def _is_of(job: Job, upload: Uploaded) -> bool:
     return (job.etag or "").strip('"') == upload.etag and job.created_at >= timestamp(upload.at)
 
 
-def _upload(stack: Stack, ledger: Ledger, path: Path, key: str) -> Uploaded:
+def _upload(stack: Stack, ledger: Ledger, path: Path, key: str, charset: str) -> Uploaded:
     s3 = stack.aws.client("s3")
     known = frozenset(job.job_id for job in _recent_jobs(ledger) if job.key == key)
     console = err()
@@ -128,7 +134,8 @@ def _upload(stack: Stack, ledger: Ledger, path: Path, key: str) -> Uploaded:
         def advance(sent: int) -> None:
             bars.advance(bar, sent)
 
-        s3.upload_file(str(path), stack.inbox, key, Callback=advance)
+        declared = {"ContentType": f"text/csv; charset={charset}"} if charset else {}
+        s3.upload_file(str(path), stack.inbox, key, ExtraArgs=declared, Callback=advance)
     stored: dict[str, Any] = s3.head_object(Bucket=stack.inbox, Key=key)
     console.print(f"{path} → s3://{stack.inbox}/{key}", markup=False)
     return Uploaded(

@@ -21,7 +21,6 @@ csv.field_size_limit(1 << 24)  # the examples have huge cells
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ROWS = 10_000
-WAITING = "Wait for a recipe"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,10 @@ def test_an_example_of_10_000_rows(
 ) -> None:
     folder = name.split(".")[0]
     unfit = json.loads((data / "expected.json").read_text())[name]
-    put(stack, f"{folder}/recipe.yaml", (data / folder / "recipe.yaml").read_bytes())
+    recipe = (data / folder / "recipe.yaml").read_bytes().replace(b"output: {csv: true}\n", b"")
+    # Each row's item in the ledger would slow the embedded cloud down for all later tests.
+    recipe += b"\noutput: {csv: true, index: false}\n"
+    put(stack, f"{folder}/recipe.yaml", recipe)
     job = stack.drop(f"{folder}/{name}", (data / folder / name).read_bytes())
     summary = stack.finish(job, seconds=420)
     assert summary["status"] == "partial", summary["reason"]
@@ -63,8 +65,6 @@ def test_an_example_of_10_000_rows(
     assert summary["rows"] == counts
     results = stack.results(job)
     assert [result["row"] for result in results] == list(range(ROWS))
-    if name == "corpus.jsonl":
-        return
     columns, *rows = sheet(stack, job)
     assert len(rows) == ROWS
     assert columns[-2:] == ["error", "cost_usd"]

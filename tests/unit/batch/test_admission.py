@@ -158,12 +158,12 @@ def test_a_price_that_somebody_set_is_used(where: str) -> None:
     world.price(None)
     prices = {MODEL: {"input": Decimal(2), "output": Decimal(10)}}
     world.limit(max_cost_usd="1000")
-    assert world.recipes.limits is not None
+    assert world.recipe_ledger.limits is not None
     if where == "context":
         world.overrides = prices
     else:
         world.overrides = {MODEL: {"input": Decimal(999), "output": Decimal(999)}}
-        world.recipes.limits.prices = prices
+        world.recipe_ledger.limits.prices = prices
     summary = world.run(world.submit(TEXTS))
     assert summary["cost"]["actual_usd"] == dollars(world.charged())
     assert summary["cost"]["by_model"][MODEL]["price"] == "override"

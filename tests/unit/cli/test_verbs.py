@@ -49,6 +49,22 @@ def intake(stack: Stack, writer: DynamoLedger, new_job: Make) -> Callable[[int],
     return start
 
 
+def test_submit_declares_an_encoding(
+    stack: Stack, run: Run, intake: Callable[[int], threading.Thread], tmp_path: Path
+) -> None:
+    file = tmp_path / "old.csv"
+    file.write_bytes("id,text\n1,\u20ac\n".encode("cp1252"))
+    thread = intake(1)
+    result = run("submit", str(file), "--charset", "Windows-1252")
+    thread.join()
+    assert result.exit_code == 0, result.output
+    head = stack.aws.client("s3").head_object(Bucket=stack.inbox, Key="old.csv")
+    assert head["ContentType"] == "text/csv; charset=Windows-1252"
+    result = run("submit", str(file), "--charset", "klingon")
+    assert result.exit_code == 1
+    assert "there is no such encoding" in result.stderr
+
+
 def test_submit_uploads_and_prints_the_ids_alone(
     stack: Stack, run: Run, intake: Callable[[int], threading.Thread], tmp_path: Path
 ) -> None:
