@@ -81,7 +81,7 @@ class Gate(msgspec.Struct, kw_only=True):
             prices=self.prices,
             overrides={**self.overrides, **own},
         )
-        return estimate(weights, prices, allowance=self.allowance)
+        return estimate(weights, prices, allowance=self.allowance, learned=self.ledger.learned)
 
     def _start(self, job: Job) -> Admission:
         """Back to where Reconcile takes it up; one that waits has been answered, or cancelled."""

@@ -18,6 +18,7 @@ import msgspec
 from functions.batch import envelope, layout, waits
 from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
+from functions.batch.learning import Learned
 from functions.batch.lines import Transit, pack_keyed, pack_row
 from functions.batch.model import (
     BATCH_GONE,
@@ -98,6 +99,9 @@ class Collector(msgspec.Struct, kw_only=True):
         shard.bill = collected.bill
         if shard.batch_id is not None:
             self.rollups.add(shard, job.key.rpartition("/")[0], now()[:10])
+        if harvest.lesson.rows:
+            once = f"{job_id}#{shard_id}"
+            self.ledger.learn(shard.provider, shard.model, harvest.lesson, once=once)
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
@@ -173,6 +177,7 @@ class _Harvest:
         self._most_resends = 0
         self._delay = 0
         self.blocked: AccountBlocked | None = None
+        self.lesson = Learned()
         self._problems = Problems()
         prices = stored_prices(collector.objects, shard.job_id)
         self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
@@ -198,6 +203,8 @@ class _Harvest:
                 self._misfitting(place, row, answer, misfit)
                 return
             self._counts.succeeded += 1
+            if answer.usage is not None:
+                self.lesson.note(self._dialect.weigh(row.line), answer.usage)
             self._finish(row, answer)
         elif answer.verdict == "failed":
             self._fail(row, error, answer)

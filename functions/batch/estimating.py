@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from functions.batch import layout
+from functions.batch.learning import PRIOR_ROWS, Learned
 from functions.batch.model import Group, Source, Weight
 from functions.batch.money import Estimate
 from functions.batch.overrides import Overrides, overridden
@@ -16,8 +17,8 @@ from functions.batch.pricing import Price, PriceList, Rates, model_of
 LOWEST_INPUT, HIGHEST_INPUT = 80, 150
 """Percent of the input tokens that were estimated: providers count the same text differently."""
 
-LIKELY_OUTPUT = 50
-"""Percent of the limit on output that an answer is expected to use, where nothing is known."""
+SURE_LOWEST, SURE_HIGHEST = 90, 115
+"""The same, once many rows have taught how the provider counts."""
 
 BYTES_A_TOKEN = 4
 """Of input that was not weighed: sources of an earlier release."""
@@ -54,34 +55,60 @@ def weigh(sources: Iterable[Source]) -> dict[Group, Weight]:
 
 
 def estimate(
-    weights: Mapping[Group, Weight], prices: PriceList, *, allowance: int | None
+    weights: Mapping[Group, Weight],
+    prices: PriceList,
+    *,
+    allowance: int | None,
+    learned: Callable[[str, str], Learned] = lambda _provider, _model: Learned(),
 ) -> Estimate:
-    """`allowance`: the output tokens that a row without a limit of its own may use."""
+    """`allowance`: the output tokens that a row without a limit of its own may use. `learned`: by
+    provider and model."""
     made = Estimate(low=0, expected=0, high=0)
     for group, weight in sorted(weights.items()):
         rates = prices.rates.get(model_of(group))
-        weight = _weighed(weight, rates)
+        known = learned(group.provider, group.model)
+        weight = _corrected(_weighed(weight, rates), known)
         made.input_tokens += weight.tokens
         if rates is None or not _covers(rates, weight):
             made.unpriced.append(model_of(group))
             made.low = made.expected = made.high = None
             continue
-        _add(made, weight, rates, allowance)
+        _add(made, weight, rates, allowance, known)
     made.unpriced = sorted(set(made.unpriced))
     return made
 
 
-def _add(made: Estimate, weight: Weight, rates: Rates, allowance: int | None) -> None:
+def _add(
+    made: Estimate, weight: Weight, rates: Rates, allowance: int | None, known: Learned
+) -> None:
     output = weight.max_output + weight.unbounded * (allowance or 0)
-    likely = output * LIKELY_OUTPUT // 100
+    likely = int(weight.max_output * known.output_ratio())
+    of_unbounded = known.output_of_unbounded()
+    if of_unbounded is None and allowance is not None:
+        of_unbounded = allowance * known.output_ratio()
+    likely += int(weight.unbounded * (of_unbounded or 0))
     made.output_tokens += likely
-    made.low = _plus(made.low, _cost(rates, weight, LOWEST_INPUT, 0))
+    made.low = _plus(made.low, _cost(rates, weight, _narrowed(LOWEST_INPUT, SURE_LOWEST, known), 0))
+    if weight.unbounded and of_unbounded is None:
+        made.expected = None
+    else:
+        made.expected = _plus(made.expected, _cost(rates, weight, 100, likely))
     if weight.unbounded and allowance is None:
         made.unbounded += weight.unbounded
-        made.expected = made.high = None
+        made.high = None
         return
-    made.expected = _plus(made.expected, _cost(rates, weight, 100, likely))
-    made.high = _plus(made.high, _cost(rates, weight, HIGHEST_INPUT, output))
+    highest = _narrowed(HIGHEST_INPUT, SURE_HIGHEST, known)
+    made.high = _plus(made.high, _cost(rates, weight, highest, output))
+
+
+def _narrowed(unsure: int, sure: int, known: Learned) -> int:
+    """Percent: by how much of what there is to know is known."""
+    return sure + (unsure - sure) * PRIOR_ROWS // (known.rows + PRIOR_ROWS)
+
+
+def _corrected(weight: Weight, known: Learned) -> Weight:
+    tokens = round(weight.tokens * known.factor())
+    return msgspec.structs.replace(weight, tokens=tokens)
 
 
 def _weighed(weight: Weight, rates: Rates | None) -> Weight:

@@ -284,3 +284,26 @@ def test_jobs_under_a_budget_spend_no_more_than_it(providers: World, sim: Simula
     codes = {each["reason"]["code"] for each in ended if each["status"] == "rejected"}
     assert codes == {"over_daily_budget"}
     assert all("nothing was sent" in each["reason"]["message"] for each in ended if each["reason"])
+
+
+def test_after_a_thousand_rows_the_input_is_estimated_within_a_tenth(
+    providers: World, sim: Simulator
+) -> None:
+    """The simulator counts tokens in a way of its own."""
+    rows = [
+        *(
+            line(f"{n}", body(f"{LONG[: 60 + n]} {n}", max_completion_tokens=80))
+            for n in range(900)
+        ),
+        *(claude_line(f"{n}", params(f"{LONG[: 60 + n]} {n}")) for n in range(900)),
+        *(gemini(f"{LONG[: 60 + n]} {n}") for n in range(900)),
+    ]
+    for name in ("first", "second"):
+        job_id = providers.drop(f"{name}.jsonl", jsonl(rows))
+        providers.run(job_id)
+    cost = providers.summary(job_id)["cost"]
+    estimate = providers.ledger.job(job_id).estimate
+    assert estimate is not None
+    counted = sum(each["input_tokens"] for each in cost["by_model"].values())
+    assert estimate.input_tokens == pytest.approx(counted, rel=0.1)
+    assert cost["estimated_usd"] is not None

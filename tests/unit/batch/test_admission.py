@@ -10,6 +10,7 @@ from functions.batch.estimating import HIGHEST_INPUT, LOWEST_INPUT, estimate, st
 from functions.batch.model import Group, Weight
 from functions.batch.money import DOLLAR, dollars, picodollars
 from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.sharding import Caps
 from tests.support.lines import jsonl
 from tests.support.money_twins import rates_of
 from tests.support.priced_job import MODEL, PricedWorld, row
@@ -98,6 +99,30 @@ def test_long_rows_are_estimated_at_the_price_of_long_rows() -> None:
     short = estimate({group: Weight(rows=10, tokens=1_000)}, prices, allowance=None)
     long = estimate({group: Weight(rows=10, tokens=3_000)}, prices, allowance=None)
     assert (short.expected, long.expected) == (1_000, 6_000)
+
+
+def test_a_model_that_is_known_is_estimated_closely() -> None:
+    """The twin counts the text alone, the dialect the whole line; half of a limit is not used."""
+    world = PricedWorld(caps=Caps(rows=100))
+    texts = [f"some text {n:04d}" for n in range(1_000)]
+    first = world.run(world.submit(texts))["cost"]
+    assert first["estimated_usd"] > 2 * first["actual_usd"]
+    assert world.ledger.learned("openai", "m").rows == 1_000
+    second = world.run(world.submit(texts, "again.jsonl"))["cost"]
+    assert second["estimated_usd"] == pytest.approx(second["actual_usd"], rel=0.2)
+    assert second["estimate"]["low_usd"] < second["actual_usd"] < second["estimate"]["high_usd"]
+    assert second["estimate"]["high_usd"] < first["estimate"]["high_usd"]
+
+
+def test_a_shard_that_is_collected_twice_teaches_once() -> None:
+    world = PricedWorld()
+    job_id = world.submit(TEXTS)
+    world.run(job_id)
+    shard = world.ledger.shard(job_id, "01-00001")
+    shard.status = "ended"
+    before = world.ledger.learned("openai", "m")
+    lesson = world.ledger.learn("openai", "m", before, once=f"{job_id}#01-00001")
+    assert (lesson, world.ledger.learned("openai", "m")) == (False, before)
 
 
 def test_a_job_without_limits_starts_and_is_told_what_it_may_cost() -> None:
