@@ -26,6 +26,7 @@ from functions.recipes.requests import Instructions
 from tests.support.driver import World
 from tests.support.echo_provider import EchoProvider, last_text
 from tests.support.lines import body, jsonl, line
+from tests.support.money_twins import MemoryPrices, rates_of
 
 RECIPE: dict[str, Any] = {
     "provider": "openai",
@@ -74,6 +75,8 @@ def world_of(echo: EchoProvider, recipe: dict[str, Any] | None = None, **keys: A
         dialects=(OpenAIDialect(), VertexDialect()),
         providers={"openai": lambda: echo},
         recipes=InProcessRecipes(),
+        prices=MemoryPrices({"openai/gpt-5-mini": rates_of(0.3, 1)}),
+        allowance=1_000,
     )
     if recipe is not None:
         world.inputs.others["recipe.json"] = json.dumps({**recipe, **keys}).encode()
