@@ -10,7 +10,6 @@ import msgspec
 from functions.batch.money import JobLimits
 from functions.batch.ports import RequestMaker, RowKind
 from functions.batch.recipe import StoredRecipe
-from functions.recipes.process import RenderProcess
 
 if TYPE_CHECKING:
     from functions.recipes.model import Recipe
@@ -58,4 +57,7 @@ class RecipeFiles:
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:
+        # So that a function which makes no requests need not carry what renders them.
+        from functions.recipes.process import RenderProcess
+
         return RenderProcess(bytes(recipe.content))
