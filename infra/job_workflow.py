@@ -1,7 +1,9 @@
-"""A job from the dropped file to its summary. Input: `{"job_id"}`.
+"""A job from the dropped file to its summary. Input: `{"job_id"}`, and `failure` where the job was
+given up.
 
-What failed for good in any state is caught and reported, so that a job always ends with a summary.
-A failure keeps the work files, which may be all that is left of paid work.
+A step that fails for good ends the execution, and the rescue starts another, three times. Then the
+job is given up: what there is is put together and reported, so that it always ends with a summary.
+Its work files are kept, which may be all that is left of paid work.
 """
 
 from __future__ import annotations
@@ -55,9 +57,15 @@ class JobWorkflow(Construct):
         self._functions = functions
         self._shard_workflows = shard_workflows
         self._work = work
+        self._broken_off = sfn.Fail(
+            self,
+            "Broken off",
+            error="JobBrokenOff",
+            cause="A step failed as often as it is tried. Another execution takes the job up.",
+        )
         self._report = self._reporting()
         self.state_machine = state_machine(
-            self, self._planning(), comment="A Batchdrop job, from a dropped file to its summary"
+            self, self._beginning(), comment="A Batchdrop job, from a dropped file to its summary"
         )
         acknowledge_versions(self, *functions.all)
         self._acknowledge_wildcards()
@@ -78,6 +86,19 @@ class JobWorkflow(Construct):
                 )
             ],
         )
+
+    def _beginning(self) -> sfn.IChainable:
+        """A job that was given up comes with its failure."""
+        what_there_is = invoke(
+            self,
+            "Assemble what there is",
+            self._functions.assemble,
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        what_there_is.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        decide = sfn.Choice(self, "Given up?")
+        decide.when(sfn.Condition.is_present(FAILURE), what_there_is.next(self._report))
+        return decide.otherwise(self._planning())
 
     def _planning(self) -> sfn.IChainable:
         plan = self._step("Plan", self._functions.plan, result_path="$.plan")
@@ -117,7 +138,7 @@ class JobWorkflow(Construct):
             days=UNANSWERED_DAYS,
         )
         waiting.add_catch(price, errors=TIMEOUT, result_path="$.unanswered")
-        waiting.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        waiting.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
         start = sfn.Pass(
             self,
             "Start rounds",
@@ -154,7 +175,7 @@ class JobWorkflow(Construct):
             result_path=sfn.JsonPath.DISCARD,
         )
         few.item_processor(self._run_shard(suffix=""))
-        few.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        few.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
         return few
 
     def _many(self) -> sfn.DistributedMap:
@@ -233,7 +254,7 @@ class JobWorkflow(Construct):
 
     def _step(self, name: str, function: Function, *, result_path: str) -> sfn.TaskStateBase:
         state = invoke(self, name, function, result_path=result_path)
-        return state.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        return state.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
 
     def _distributed_map(
         self,
@@ -259,7 +280,7 @@ class JobWorkflow(Construct):
         state.add_retry(
             errors=["States.ItemReaderFailed"], interval=Duration.seconds(5), max_attempts=5
         )
-        state.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        state.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
         return state
 
     def _acknowledge_wildcards(self) -> None:

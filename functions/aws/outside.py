@@ -82,12 +82,13 @@ class JobWorkflow:
         self._states = states
         self._state_machine = state_machine
 
-    def start_job(self, job_id: str, run: int = 0) -> None:
+    def start_job(self, job_id: str, run: int = 0, *, given_up: bool = False) -> None:
+        failure = {"failure": {"Error": "GivenUp"}} if given_up else {}
         try:
             self._states.start_execution(
                 stateMachineArn=self._state_machine,
                 name=f"{job_id}-run{run}" if run else job_id,
-                input=json.dumps({"job_id": job_id}),
+                input=json.dumps({"job_id": job_id, **failure}),
             )
         except ClientError as error:
             if code_of(error) != "ExecutionAlreadyExists":

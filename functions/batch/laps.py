@@ -44,7 +44,9 @@ def troubled(
 
 
 def sliced(step: ShardStep) -> ShardStep:
-    """The first slice of the step's wait; the rest of it is owed."""
+    """The first slice of a wait that is longer than one; the rest of it is owed."""
+    if step.wait_seconds <= SLICE_SECONDS:
+        return step
     return next_slice(msgspec.structs.replace(step, owed=step.wait_seconds))
 
 

@@ -430,7 +430,7 @@ class Workflows(Protocol):
         """Ends a state that waits. False if nothing waits for the token any more."""
         ...
 
-    def start_job(self, job_id: str, run: int = 0) -> None:
+    def start_job(self, job_id: str, run: int = 0, *, given_up: bool = False) -> None:
         """`run` counts the job's executions after the first. Starting the same one again is
-        success."""
+        success. One that is given up only puts together what there is."""
         ...

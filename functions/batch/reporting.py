@@ -61,11 +61,12 @@ class Reporter(msgspec.Struct, kw_only=True):
     def _end(self, job: Job, failure: Failure | None) -> Job:
         job.rows = job.rows or RowCounts()
         if failure is not None:
-            job.verdict = "failed"
+            job.verdict = None if job.rows.succeeded else "failed"
             job.reason = Reason(
                 "internal",
-                f"A step of the job failed and was given up ({failure.error}). What was collected "
-                "is kept in the work bucket; the execution's history says more.",
+                f"A step of the job broke off in every execution ({failure.error}). What came back "
+                "is in the results; the work files are kept, and the executions' histories say "
+                "more.",
             )
         elif job.verdict is None and not job.rows.total:
             job.verdict = "rejected"

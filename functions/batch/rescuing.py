@@ -1,7 +1,8 @@
 """Takes up a job whose execution ended before the job did: aborted, failed or timed out.
 
 All that matters stands in the ledger and in the work bucket, so a new execution goes through the
-same steps, and each of them finds what is done already. Who stopped an execution by hand wants the
+same steps, and each of them finds what is done already. When a few have broken off, a last one only
+puts together what there is, and reports. Who stopped an execution by hand wants the
 job stopped: it is cancelled then, its batches at the providers too, and what was finished is kept.
 """
 
@@ -14,7 +15,7 @@ from functions.batch.errors import Conflict
 from functions.batch.ports import Alerts, Ledger, Workflows
 
 MOST_RUNS = 3
-"""New executions that a job gets before a person has to look at it."""
+"""New executions that a job gets before it is given up, and a person has to look at it."""
 
 _RUN = re.compile(r"-run(\d+)$")
 
@@ -42,10 +43,12 @@ def rescue(
     if run > MOST_RUNS:
         alerts.alert(
             f"Batchdrop: job {job_id} does not come to its end",
-            f"{MOST_RUNS + 1} executions of it ended before it did; the last one's history says "
-            "why. What was collected is kept in the work bucket.",
+            f"{run} executions of it ended before it did; the last one's history says why. What "
+            "was collected is kept in the work bucket.",
         )
-        return False
+        if run == MOST_RUNS + 1:
+            workflows.start_job(job_id, run, given_up=True)
+        return run == MOST_RUNS + 1
     if status == "ABORTED":
         with suppress(Conflict):  # raised for a job that has ended
             ledger.update_job(job_id, {"cancel_requested": True})

@@ -80,12 +80,29 @@ def test_errors_are_logged_without_data(deployed: Deployed, machine: str) -> Non
     assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
 
 
-def test_what_a_job_fails_with_reaches_its_report(deployed: Deployed) -> None:
+def test_a_step_that_fails_ends_the_execution_so_that_another_takes_the_job_up(
+    deployed: Deployed,
+) -> None:
     job = deployed.definition("JobWorkflow")["States"]
+    last = ("Report", "Delete work files", "Assemble what there is")
     for name, state in job.items():
-        if state["Type"] in ("Task", "Map") and name not in ("Report", "Delete work files"):
+        if state["Type"] in ("Task", "Map") and name not in last:
             caught = state["Catch"][-1]
-            assert (caught["Next"], caught["ResultPath"]) == ("Report", "$.failure"), name
+            assert (caught["Next"], caught["ResultPath"]) == ("Broken off", "$.failure"), name
+    assert job["Broken off"]["Type"] == "Fail"
+
+
+def test_a_job_that_is_given_up_is_put_together_and_reported(deployed: Deployed) -> None:
+    job = deployed.definition("JobWorkflow")["States"]
+    [given_up] = job["Given up?"]["Choices"]
+    assert given_up == {
+        "Variable": "$.failure",
+        "IsPresent": True,
+        "Next": "Assemble what there is",
+    }
+    state = job["Assemble what there is"]
+    assert (state["Next"], state["Catch"][-1]["Next"]) == ("Report", "Report")
+    assert state["Resource"] == job["Assemble"]["Resource"]
     assert job["Report"]["Catch"][0]["Next"] == "Report failed"
     assert job["Report failed"]["Type"] == "Fail"
 
@@ -104,8 +121,16 @@ def test_a_failure_keeps_the_work_files_and_their_deletion_fails_nothing(
 
 def test_the_way_of_a_job(deployed: Deployed) -> None:
     job = deployed.definition("JobWorkflow")
-    assert job["StartAt"] == "Plan"
-    way = ["Plan", "Accepted?", "Shard ranges", "Price", "May it start?", WAITS_FOR_A_PERSON]
+    assert job["StartAt"] == "Given up?"
+    way = [
+        "Given up?",
+        "Plan",
+        "Accepted?",
+        "Shard ranges",
+        "Price",
+        "May it start?",
+        WAITS_FOR_A_PERSON,
+    ]
     way += ["Price", "May it start?", "Start rounds", "Reconcile", "Rows remain?"]
     way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
     way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
@@ -132,7 +157,7 @@ def test_a_job_waits_three_days_for_a_person(deployed: Deployed) -> None:
     unanswered, failed = state["Catch"]
     assert (unanswered["ErrorEquals"], unanswered["Next"]) == (["States.Timeout"], "Price")
     assert unanswered["ResultPath"] == "$.unanswered"
-    assert (failed["Next"], failed["ResultPath"]) == ("Report", "$.failure")
+    assert (failed["Next"], failed["ResultPath"]) == ("Broken off", "$.failure")
     once, throttled, anything = state["Retry"]
     assert (once["ErrorEquals"], once["MaxAttempts"]) == (["States.Timeout"], 0)
     assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]

@@ -342,12 +342,15 @@ class MemoryAlerts:
 
 class MemoryWorkflows:
     def __init__(self) -> None:
+        self.given_up: list[str] = []
         self.started: list[str] = []
         self.tokens: list[str] = []
         self.woken: list[str] = []
         self.waiting: set[str] = set()
 
-    def start_job(self, job_id: str, run: int = 0) -> None:
+    def start_job(self, job_id: str, run: int = 0, *, given_up: bool = False) -> None:
+        if given_up:
+            self.given_up.append(job_id)
         name = f"{job_id}-run{run}" if run else job_id
         if name not in self.started:
             self.started.append(name)

@@ -44,7 +44,7 @@ def test_a_job_that_ended_without_telling_so_is_told(world: World) -> None:
     world.results.delete([f"{job_id}/summary.json"])
     assert ended(world, job_id, "FAILED")
     assert world.run(job_id)["status"] == "cancelled"
-    assert not ended(world, job_id, "ABORTED", f"{job_id}-run{MOST_RUNS}")
+    assert not ended(world, job_id, "ABORTED", f"{job_id}-run{MOST_RUNS + 1}")
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
@@ -57,10 +57,14 @@ def test_a_broken_execution_is_followed_by_another(world: World, status: str) ->
     assert not world.ledger.job(job_id).cancel_requested
 
 
-def test_a_job_that_keeps_breaking_is_told_to_a_person(world: World) -> None:
+def test_a_job_that_keeps_breaking_is_given_up_and_told_to_a_person(world: World) -> None:
     job_id = world.drop("a.jsonl", ROWS)
-    assert not ended(world, job_id, "FAILED", f"{job_id}-run{MOST_RUNS}")
+    assert ended(world, job_id, "FAILED", f"{job_id}-run{MOST_RUNS}")
     assert "does not come to its end" in world.alerts.sent[0][0]
+    assert world.workflows.given_up == [job_id]
+    assert not ended(world, job_id, "FAILED", f"{job_id}-run{MOST_RUNS + 1}")
+    assert world.workflows.given_up == [job_id]
+    assert len(world.alerts.sent) == 2
 
 
 def test_an_execution_of_no_job_is_left_alone(world: World) -> None:

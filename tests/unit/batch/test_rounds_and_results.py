@@ -222,15 +222,28 @@ def test_rows_are_indexed_by_their_id_and_repeats_beside_it(
     assert INDEX_UP_TO == 10_000
 
 
-def test_a_step_that_broke_ends_the_job_with_its_work_kept(
-    world: World, provider: FakeProvider
-) -> None:
-    identity = collected(world, provider, lambda ids: [answer(each) for each in ids])
-    failure = Failure(error="Runtime.HandlerError", cause="…")
-    assert world.reporter().report(identity, failure) == "failed"
+def test_a_job_that_is_given_up_tells_what_came_back(world: World, provider: FakeProvider) -> None:
+    identity = collected(
+        world, provider, lambda ids: [answer(ids[0], "zero"), answer(ids[2], "", 500)]
+    )
+    world.assembler().assemble(identity)
+    assert world.reporter().report(identity, Failure(error="GivenUp")) == "partial"
+    found = [
+        (row["status"], row["error"] and row["error"]["code"])
+        for row in world.result_lines(identity)
+    ]
+    assert found == [("succeeded", None), ("failed", "unresolved"), ("failed", "unresolved")]
     summary = world.summary(identity)
     assert summary["reason"]["code"] == "internal"
+    assert "work files are kept" in summary["reason"]["message"]
     assert list(world.work.keys(f"{identity}/parts/"))
+
+
+def test_one_of_which_nothing_came_back_has_failed(world: World) -> None:
+    identity = prepared(world, 3)
+    world.assembler().assemble(identity)
+    assert world.reporter().report(identity, Failure(error="GivenUp")) == "failed"
+    assert [row["error"]["code"] for row in world.result_lines(identity)] == ["unresolved"] * 3
 
 
 def test_a_report_that_runs_twice_says_the_same(world: World) -> None:
