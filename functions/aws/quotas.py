@@ -7,7 +7,6 @@ begin). `QUOTA#<provider>` with `CREATES#<hour>`.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,14 +15,12 @@ from botocore.exceptions import ClientError
 
 from functions.aws.items import from_item, item_key, to_item, to_plain
 from functions.aws.objects import code_of
+from functions.aws.transactions import transact
 from functions.batch.model import Lease, QuotaUse, Waiter
 
-_CONFLICTS = 8
-"""How often a transaction is tried again that met another one on the same item."""
-
+_PLACE_OF_LEASE = 0  # among the writes that take one
 _DAY = 86_400
 _KEPT = 60 * _DAY  # of what a lost release, or a job that ended, may leave behind
-_FAILED = "ConditionalCheckFailed"
 
 
 class DynamoQuotas:
@@ -44,8 +41,8 @@ class DynamoQuotas:
         writes: list[dict[str, Any]] = [{"Put": put}, {"Update": self._take(lease, room, waiter)}]
         if waiter is not None:
             writes.append({"Delete": self._named(_pk(lease.quota), _wait_sk(waiter))})
-        reasons = self._transact(writes)
-        return not reasons or reasons[0] == _FAILED
+        failed = transact(self._dynamodb, writes)
+        return not failed or _PLACE_OF_LEASE in failed
 
     def _put_lease(self, lease: Lease) -> dict[str, Any]:
         record = {
@@ -98,9 +95,7 @@ class DynamoQuotas:
             "UpdateExpression": "ADD in_use :tokens",
             "ExpressionAttributeValues": to_item({":tokens": -lease.tokens}),
         }
-        reasons = self._transact([{"Delete": gone}, {"Update": given_back}])
-        if reasons and reasons[0] != _FAILED:
-            raise TimeoutError(f"The lease of {job_id} {shard_id} on {quota} is fought over.")
+        transact(self._dynamodb, [{"Delete": gone}, {"Update": given_back}])
 
     def ticket(self, quota: str, job_id: str, number: int) -> int:
         answer = self._dynamodb.update_item(
@@ -170,21 +165,6 @@ class DynamoQuotas:
                 raise
         return True
 
-    def _transact(self, writes: list[dict[str, Any]]) -> list[str]:
-        """Nothing, or each write's reason for which none of them was made."""
-        reasons: list[str] = []
-        for attempt in range(_CONFLICTS):
-            try:
-                self._dynamodb.transact_write_items(TransactItems=writes)
-            except ClientError as error:
-                reasons = _reasons(error)
-                if "TransactionConflict" not in reasons:
-                    return reasons
-                time.sleep(random.uniform(0, 0.02 * 2**attempt))
-            else:
-                return []
-        return reasons
-
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
         answer = self._dynamodb.get_item(**self._named(pk, sk), ConsistentRead=True)
         return answer.get("Item")
@@ -218,12 +198,3 @@ def _under(table: str, pk: str, prefix: str) -> dict[str, Any]:
         "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
         "ExpressionAttributeValues": to_item({":pk": pk, ":prefix": prefix}),
     }
-
-
-def _reasons(error: ClientError) -> list[str]:
-    if code_of(error) == "TransactionInProgressException":
-        return ["TransactionConflict"]
-    if code_of(error) != "TransactionCanceledException":
-        raise error
-    found: Any = error.response.get("CancellationReasons", [])
-    return [reason.get("Code", "None") for reason in found]

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
-from botocore.exceptions import ClientError
 
-from functions.aws.quotas import DynamoQuotas
 from functions.batch.model import Lease, QuotaUse, Waiter, now
 from functions.batch.ports import Quotas
 
@@ -130,40 +127,3 @@ def test_creates_are_counted_up_to_the_most(quotas: Quotas) -> None:
     assert counted.count(True) == 10
     assert quotas.creates(provider, 5) == 10
     assert quotas.creates(provider, 6) == 0
-
-
-class Contended:
-    """A table whose transactions are cancelled, for the reasons given."""
-
-    def __init__(self, *reasons: list[str] | str) -> None:
-        self.reasons = list(reasons)
-        self.tries = 0
-
-    def transact_write_items(self, **_: Any) -> None:
-        self.tries += 1
-        if not self.reasons:
-            return
-        reason = self.reasons.pop(0)
-        if isinstance(reason, str):
-            raise ClientError({"Error": {"Code": reason}}, "TransactWriteItems")
-        error: Any = {
-            "Error": {"Code": "TransactionCanceledException"},
-            "CancellationReasons": [{"Code": code} for code in reason],
-        }
-        raise ClientError(error, "TransactWriteItems")
-
-
-def test_transactions_that_meet_are_tried_again(quota: str) -> None:
-    table = Contended(["None", "TransactionConflict"], "TransactionInProgressException")
-    assert DynamoQuotas(table, "t").lease(lease(quota), 70, None)
-    assert table.tries == 3
-
-
-def test_one_that_always_meets_another_has_no_lease_yet(quota: str) -> None:
-    table = Contended(*[["None", "TransactionConflict"]] * 8)
-    assert not DynamoQuotas(table, "t").lease(lease(quota), 70, None)
-
-
-def test_other_errors_are_not_taken_for_a_full_queue(quota: str) -> None:
-    with pytest.raises(ClientError, match="ResourceNotFound"):
-        DynamoQuotas(Contended("ResourceNotFoundException"), "t").lease(lease(quota), 70, None)
