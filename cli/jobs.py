@@ -20,7 +20,7 @@ from functions.batch.model import FINAL_JOB_STATUSES, Job
 from functions.batch.money import shown
 
 COMMAND_SOURCE = "batchdrop.command"
-_HEADER = ("job", "status", "rows", "failed", "cost", "created", "file")
+_HEADER = ("job", "status", "rows", "failed", "cost", "created", "ended", "file")
 _NUMBERS = ("rows", "failed", "cost")
 
 
@@ -122,7 +122,15 @@ def _cells(job: Job) -> tuple[str, ...]:
     rows = str(job.rows.total) if job.rows else "-"
     failed = str(job.rows.failed + job.rows.invalid) if job.rows else "-"
     created = job.created_at[:16].replace("T", " ")
-    return (job.job_id, job.status, rows, failed, cost_of(job), created, job.key)
+    return (job.job_id, job.status, rows, failed, cost_of(job), created, _end_of(job), job.key)
+
+
+def _end_of(job: Job) -> str:
+    """When it ended, or when half of such jobs have: in UTC, as all times of the list."""
+    moment = job.finished_at or job.expected_at
+    if moment is None:
+        return "-"
+    return ("" if job.finished_at else "~") + moment[:16].replace("T", " ")
 
 
 def cost_of(job: Job) -> str:

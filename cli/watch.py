@@ -71,6 +71,13 @@ class Snapshot:
             return ""
         return f"{shown(self.spent)} of about {shown(estimate.expected)}"
 
+    @property
+    def expected_text(self) -> str:
+        job = self.job
+        if self.final or job.expected_at is None or job.expected_by is None:
+            return ""
+        return f"ends about {_local(job.expected_at)}, most likely by {_local(job.expected_by)}"
+
     def __str__(self) -> str:
         parts = [f"{self.job.job_id}: {self.job.status}"]
         if self.round > 1:
@@ -81,6 +88,8 @@ class Snapshot:
             parts.append(self.batches_text)
         if self.cost_text:
             parts.append(self.cost_text)
+        if self.expected_text:
+            parts.append(self.expected_text)
         return ", ".join(parts)
 
 
@@ -187,7 +196,8 @@ class Bars:
             name = escape(each.job.job_id)
             status = styled_status(each.job.status)
             unit = f"rows, round {each.round}" if each.round > 1 else "rows"
-            unit = f"{unit}, {each.cost_text}" if each.cost_text else unit
+            for text in (each.cost_text, each.expected_text):
+                unit = f"{unit}, {text}" if text else unit
             self._bar(f"{name} rows", name, status, unit, each.rows, each.total_rows)
             self._bar(f"{name} batches", "", "", "batches", each.batches, each.total_batches)
 
@@ -231,6 +241,13 @@ def _answered(shard: Shard) -> int:
     if shard.progress is not None:
         return min(shard.rows, shard.progress.completed + shard.progress.failed)
     return 0
+
+
+def _local(moment: str) -> str:
+    """The time of day here; with its date if that is another day."""
+    here = datetime.fromisoformat(moment).astimezone()
+    today = here.date() == datetime.now().astimezone().date()
+    return f"{here:%H:%M}" if today else f"{here:%Y-%m-%d %H:%M}"
 
 
 def _conclude(job: Job, console: Console) -> None:

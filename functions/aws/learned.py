@@ -1,6 +1,7 @@
 """What was learned of a provider's model, in the ledger's table.
 
-`LEARNED#<provider>/<model>` with `LEARNED` holds the sums. Each lesson leaves an item
+`LEARNED#<provider>/<model>` with `LEARNED` holds the sums, and as `turnaround_<bucket>` how many
+batches took how long. Each lesson leaves an item
 `LESSON#<once>` beside them, written in one transaction with the addition: a lesson that is given
 again finds it, and adds nothing. It expires long after its job's last step can run.
 """
@@ -19,6 +20,7 @@ from functions.batch.learning import SUMS, Learned
 KEPT_SECONDS = 90 * 24 * 3_600
 """As long as work files, see `infra.storage`."""
 
+_TURNAROUND = "turnaround_"
 _TRIES = 12
 _LONGEST_WAIT = 2.0
 
@@ -28,7 +30,13 @@ def learned(dynamodb: Any, table: str, provider: str, model: str) -> Learned:
         TableName=table, Key=_key(provider, model, "LEARNED"), ConsistentRead=True
     )
     item = answer.get("Item", {})
-    return Learned(**{name: int(item[name]["N"]) for name in SUMS if name in item})
+    known = Learned()
+    for name, value in item.items():
+        if name in SUMS:
+            setattr(known, name, int(value["N"]))
+        elif name.startswith(_TURNAROUND):
+            known.turnaround[int(name.removeprefix(_TURNAROUND))] = int(value["N"])
+    return known
 
 
 def learn(
@@ -59,7 +67,10 @@ def _writes(
         "v": {"N": "1"},
         "expires_at": {"N": str(int(time.time()) + KEPT_SECONDS)},
     }
-    additions = ", ".join(f"#{name} :{name}" for name in SUMS)
+    amounts = {name: getattr(lesson, name) for name in SUMS} | {
+        f"{_TURNAROUND}{bucket}": batches for bucket, batches in lesson.turnaround.items()
+    }
+    additions = ", ".join(f"#{name} :{name}" for name in amounts)
     return [
         {
             "Put": {
@@ -73,9 +84,9 @@ def _writes(
                 "TableName": table,
                 "Key": _key(provider, model, "LEARNED"),
                 "UpdateExpression": f"ADD {additions} SET #v = :v",
-                "ExpressionAttributeNames": {"#v": "v"} | {f"#{name}": name for name in SUMS},
+                "ExpressionAttributeNames": {"#v": "v"} | {f"#{name}": name for name in amounts},
                 "ExpressionAttributeValues": {":v": {"N": "1"}}
-                | {f":{name}": {"N": str(getattr(lesson, name))} for name in SUMS},
+                | {f":{name}": {"N": str(amount)} for name, amount in amounts.items()},
             }
         },
     ]

@@ -39,6 +39,7 @@ from functions.batch.ports import Dialect, Ledger, Metrics, Objects, Provider, R
 from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
+from functions.batch.rollups import turnaround
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
@@ -99,7 +100,10 @@ class Collector(msgspec.Struct, kw_only=True):
         shard.bill = collected.bill
         if shard.batch_id is not None:
             self.rollups.add(shard, job.key.rpartition("/")[0], now()[:10])
-        if harvest.lesson.rows:
+        took = turnaround(shard)
+        if took is not None and shard.refusal is None and not shard.cancel_sent:
+            harvest.lesson.note_turnaround(took)
+        if harvest.lesson.rows or harvest.lesson.turnaround:
             once = f"{job_id}#{shard_id}"
             self.ledger.learn(shard.provider, shard.model, harvest.lesson, once=once)
         shard = self.ledger.save_shard(shard)

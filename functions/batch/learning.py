@@ -1,4 +1,5 @@
-"""What a provider's reported usage teaches about the next job's.
+"""What a provider's answers teach about the next job's: by the usage that it reports, and by the
+time that it takes.
 
 Tokens are estimated as OpenAI's o200k counts them; another tokenizer counts the same text
 differently, and an answer rarely is as long as it may be. Both are learned for each provider and
@@ -10,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from functions.batch.model import Usage, Weight
+from functions.batch.turnaround import bucket_of
 
 PRIOR_ROWS = 100
 """So many rows of evidence the estimate itself is worth. After 1,000 rows a provider that counts
@@ -24,6 +26,7 @@ class Learned(msgspec.Struct, kw_only=True):
 
     `bounded` rows had a limit on their output, all limits together `max_output`; they used
     `bounded_output` of it. The answers without a limit (`unbounded`) had `unbounded_output`.
+    `turnaround` counts batches by how long they took, see `functions.batch.turnaround`.
     """
 
     rows: int = 0
@@ -34,6 +37,7 @@ class Learned(msgspec.Struct, kw_only=True):
     bounded_output: int = 0
     unbounded: int = 0
     unbounded_output: int = 0
+    turnaround: dict[int, int] = {}
 
     def note(self, weight: Weight, usage: Usage) -> None:
         """Adds one row. One whose usage says nothing teaches nothing."""
@@ -53,6 +57,13 @@ class Learned(msgspec.Struct, kw_only=True):
     def add(self, other: Learned) -> None:
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for bucket, batches in other.turnaround.items():
+            self.turnaround[bucket] = self.turnaround.get(bucket, 0) + batches
+
+    def note_turnaround(self, seconds: float) -> None:
+        """Adds one batch that came to its end by itself."""
+        bucket = bucket_of(seconds)
+        self.turnaround[bucket] = self.turnaround.get(bucket, 0) + 1
 
     def factor(self) -> float:
         """By what an estimate of input tokens is to be multiplied.
@@ -75,4 +86,6 @@ class Learned(msgspec.Struct, kw_only=True):
         return self.unbounded_output / self.unbounded if self.unbounded else None
 
 
-SUMS: tuple[str, ...] = tuple(field.name for field in msgspec.structs.fields(Learned))
+SUMS: tuple[str, ...] = tuple(
+    field.name for field in msgspec.structs.fields(Learned) if field.name != "turnaround"
+)

@@ -46,7 +46,12 @@ BATCH_GONE = "batch_gone"
 
 def now() -> str:
     """ISO 8601 in UTC with milliseconds; sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return at(datetime.now(UTC))
+
+
+def at(moment: datetime) -> str:
+    """A moment in UTC as `now` tells it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -75,7 +80,8 @@ class Outputs(msgspec.Struct, kw_only=True):
 
 class Job(msgspec.Struct, kw_only=True):
     """`untold`: the shard that found the trouble for which the job is paused, until the alert has
-    gone out."""
+    gone out. `expected_at`, `expected_by`: when half of such jobs, and nine of ten, have the
+    answers of this round, by how long the models' batches took before; null: not known."""
 
     job_id: str
     bucket: str
@@ -97,6 +103,8 @@ class Job(msgspec.Struct, kw_only=True):
     estimate: Estimate | None = None
     bill: Bill | None = None
     expires_at: int | None = None
+    expected_at: str | None = None
+    expected_by: str | None = None
     v: int = 1
 
 

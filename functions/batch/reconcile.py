@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -26,8 +27,10 @@ from functions.batch.model import (
     ShardManifest,
     Source,
     Weight,
+    at,
 )
 from functions.batch.ports import Events, Ledger, Objects
+from functions.batch.turnaround import LATE, MEDIAN, Awaited, finish
 
 MOST_INLINE = 40
 """Up to here a round's shards run in the job's own map; its payload and history stay small."""
@@ -104,7 +107,7 @@ def open_round(
     for rerun in plan.reruns:
         if rerun.run > MAX_RESENDS:
             _give_up(ledger.shard(job_id, rerun.shard_id), ledger)
-    _tell(job_id, number, ledger, objects, events)
+    _tell(job_id, plan, ledger, objects, events)
     runs = [_start(job_id, planned) for planned in plan.shards]
     runs += [_restart(job_id, rerun) for rerun in plan.reruns]
     return _as_round(job_id, number, runs, objects)
@@ -221,7 +224,7 @@ def _give_up(shard: Shard, ledger: Ledger) -> None:
         ledger.save_shard(shard)
 
 
-def _tell(job_id: str, number: int, ledger: Ledger, objects: Objects, events: Events) -> None:
+def _tell(job_id: str, plan: RoundPlan, ledger: Ledger, objects: Objects, events: Events) -> None:
     """Keeps the job's record true, and announces it once it is known to have rows."""
     ranges = list(range_results(objects, job_id))
     counts = RowCounts(
@@ -231,9 +234,11 @@ def _tell(job_id: str, number: int, ledger: Ledger, objects: Objects, events: Ev
     for result in all_collected(objects, job_id):
         counts.succeeded += result.succeeded
         counts.failed += result.failed
-    changes: dict[str, object] = {"rows": counts, "round": number}
+    changes: dict[str, object] = {"rows": counts, "round": plan.number}
+    if plan.shards:
+        changes |= _expected(plan.shards, ledger)
     job = ledger.job(job_id)
-    if number == 1 and counts.total and job.status == "planning":
+    if plan.number == 1 and counts.total and job.status == "planning":
         changes["status"] = "running"
         events.publish(
             "Job Accepted",
@@ -245,6 +250,28 @@ def _tell(job_id: str, number: int, ledger: Ledger, objects: Objects, events: Ev
             },
         )
     ledger.update_job(job_id, changes)
+
+
+def _expected(shards: list[PlannedShard], ledger: Ledger) -> dict[str, object]:
+    batches: dict[tuple[str, str], list[PlannedShard]] = {}
+    for shard in shards:
+        batches.setdefault((shard.group.provider, shard.group.model), []).append(shard)
+    awaited = [
+        Awaited(
+            histogram=ledger.learned(*model).turnaround,
+            batches=len(sent),
+            delay_seconds=max(shard.delay_seconds for shard in sent),
+        )
+        for model, sent in batches.items()
+    ]
+    return {
+        "expected_at": _after(finish(awaited, MEDIAN)),
+        "expected_by": _after(finish(awaited, LATE)),
+    }
+
+
+def _after(seconds: int | None) -> str | None:
+    return None if seconds is None else at(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def _start(job_id: str, planned: PlannedShard) -> ShardRun:

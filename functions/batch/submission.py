@@ -43,6 +43,7 @@ from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Objects, Provider
 from functions.batch.reserving import Reserver
 from functions.batch.shard_files import write_requests
+from functions.batch.turnaround import first_wait
 
 LOOK_UPS = 3
 
@@ -64,7 +65,8 @@ CANCELLED = Refusal(
 
 
 class Submitter(msgspec.Struct, kw_only=True):
-    """`provider` is called late: without a key there is none, and that is an outcome."""
+    """`provider` is called late: without a key there is none, and that is an outcome. Waits are in
+    seconds: between them lies the one before the first poll, as the model's batches have taught."""
 
     stack: str
     ledger: Ledger
@@ -73,14 +75,15 @@ class Submitter(msgspec.Struct, kw_only=True):
     provider: Callable[[], Provider]
     pauses: Pauses
     reserver: Reserver
-    first_wait: int
+    least_wait: int
+    most_wait: int
 
     def submit(self, job_id: str, shard_id: str, step: ShardStep) -> ShardStep:
         """One lap. Raises only what is unexpected."""
         shard = self.ledger.shard(job_id, shard_id)
         job = self.ledger.job(job_id)
         if shard.status == "submitted":
-            return self._submitted()
+            return self._submitted(shard)
         if shard.status in ("ended", "collected", "cleaned"):
             return ShardStep(next="collect")
         refusal = shard.refusal
@@ -120,10 +123,14 @@ class Submitter(msgspec.Struct, kw_only=True):
             return ShardStep(next="collect")
         if job.status == "paused":
             self.pauses.working(job.job_id)
-        return self._submitted()
+        return self._submitted(shard)
 
-    def _submitted(self) -> ShardStep:
-        return ShardStep(next="wait", wait_seconds=self.first_wait)
+    def _submitted(self, shard: Shard) -> ShardStep:
+        """Never longer than a slice, so that a cancel is seen in time."""
+        known = self.ledger.learned(shard.provider, shard.model)
+        most = min(self.most_wait, laps.SLICE_SECONDS)
+        wait = first_wait(known.turnaround, least=self.least_wait, most=most)
+        return ShardStep(next="wait", wait_seconds=wait, waited=wait)
 
     def _create(
         self, shard: Shard, provider: Provider, refusal: Refusal | None

@@ -23,7 +23,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         provider=wiring.provider(settings),
         pauses=wiring.pauses(settings),
         reserver=wiring.reserver(settings),
-        first_wait=settings.min_poll_seconds,
+        least_wait=settings.min_poll_seconds,
+        most_wait=settings.max_poll_seconds,
     )
     step = step_of(event) or laps.first(event["delay_seconds"])
     return told("submit", event, submitter.submit(event["job_id"], event["shard_id"], step))

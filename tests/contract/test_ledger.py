@@ -191,6 +191,15 @@ def test_lessons_add_up_for_each_model(ledger: Ledger) -> None:
     assert ledger.learned("vertex", model) == Learned()
 
 
+def test_how_long_batches_took_adds_up_by_bucket(ledger: Ledger) -> None:
+    model = model_name()
+    assert ledger.learn("openai", model, Learned(turnaround={0: 1}), once="job-a/01-00001")
+    for _ in range(2):
+        more = Learned(rows=2, turnaround={0: 1, 23: 4})
+        ledger.learn("openai", model, more, once="job-a/01-00002")
+    assert ledger.learned("openai", model) == Learned(rows=2, turnaround={0: 2, 23: 4})
+
+
 def test_a_lesson_given_twice_teaches_once(ledger: Ledger) -> None:
     model, other = model_name(), model_name()
     lesson = Learned(rows=10, tokens=1_000, input_tokens=2_000)

@@ -39,7 +39,7 @@ _PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
     {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "keys"}
     | {"pin", "poll", "rates", "recipe", "shard", "shards", "creates", "find_lease", "leases"}
-    | {"left", "line", "missing", "resumed_at", "use"}
+    | {"learned", "left", "line", "missing", "resumed_at", "use"}
 )
 """Methods of ports that change nothing. One that is missing here costs time, not truth."""
 

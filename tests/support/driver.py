@@ -261,7 +261,8 @@ class World:
             provider=self.providers[provider],
             pauses=self.pauses(),
             reserver=self.reserver(),
-            first_wait=30,
+            least_wait=30,
+            most_wait=600,
         )
 
     def poller(self, provider: str) -> Poller:

@@ -132,7 +132,7 @@ def test_jobs_are_listed_newest_first_across_months(
         writer.create_job(make(f"job-{age:03d}", created_at=timestamp(now - timedelta(days=age))))
     result = run("jobs")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
-    assert lines[0] == ["job", "status", "rows", "failed", "cost", "created", "file"]
+    assert lines[0] == ["job", "status", "rows", "failed", "cost", "created", "ended", "file"]
     assert [line[0] for line in lines[1:]] == ["job-001", "job-040", "job-200"]
     assert lines[2][1:4] == ["succeeded", "2", "0"]
     listed = json.loads(run("jobs", "--json", "--limit", "2").stdout)
@@ -274,6 +274,23 @@ def test_a_job_that_waits_is_answered(
     result = run(verb, "other")
     assert result.exit_code == 1
     assert "other waits for no approval: it is running" in result.stderr
+
+
+def test_jobs_show_when_they_ended_or_may_end(
+    stack: Stack, run: Run, writer: DynamoLedger, new_job: Make, ended_job: Make
+) -> None:
+    expected = "2026-02-03T04:05:06.789Z"
+    writer.create_job(new_job("running", status="running", expected_at=expected))
+    writer.create_job(new_job("new", status="running"))
+    writer.create_job(
+        ended_job("done", finished_at="2026-02-03T03:00:00.000Z", expected_at=expected)
+    )
+    lines = [line.split("\t") for line in run("jobs").stdout.splitlines()[1:]]
+    assert {line[0]: line[6] for line in lines} == {
+        "running": "~2026-02-03 04:05",
+        "new": "-",
+        "done": "2026-02-03 03:00",
+    }
 
 
 def test_jobs_show_what_they_cost_or_may_cost(

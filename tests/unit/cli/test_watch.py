@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -110,6 +110,22 @@ def test_dollars_are_told_while_it_runs_and_at_the_end(new_job: Callable[..., Jo
     assert first.endswith("1 of 2 batches, 1 waiting, $2.00 of about $6.00")
     assert last == "tickets-1 succeeded, $2.00, $3.00 saved"
     assert "$2.00 of about $6.00" in watched(FakeLedger(running, done), terminal=True)[1]
+
+
+def test_its_expected_end_is_told_while_it_runs(new_job: Callable[..., Job]) -> None:
+    soon = datetime.now().astimezone().replace(microsecond=0)
+    later = soon + timedelta(days=2)
+    expected = {
+        "expected_at": soon.astimezone(UTC).isoformat(),
+        "expected_by": later.astimezone(UTC).isoformat(),
+    }
+    running = (new_job("tickets-1", status="running", **expected), [shard(1, "submitted")])
+    done = (new_job("tickets-1", status="succeeded", **expected), running[1])
+    told = f"ends about {soon:%H:%M}, most likely by {later:%Y-%m-%d %H:%M}"
+    first, *rest = watched(FakeLedger(running, done))[1].splitlines()
+    assert first.endswith(told)
+    assert "ends about" not in "".join(rest)
+    assert "ends about" in watched(FakeLedger(running, done), terminal=True)[1]
 
 
 @pytest.mark.parametrize(
