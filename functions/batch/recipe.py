@@ -56,5 +56,11 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
         found = bytes(self.response_schema)
         return None if found == b"null" else found
 
+    def models(self) -> set[tuple[str, str]]:
+        """Provider and model: the recipe's own, and the stronger one."""
+        if not self.makes_requests or self.provider is None:
+            return set()
+        return {(self.provider, each) for each in (self.model, self.escalate_to) if each}
+
     def routes(self) -> list[Route]:
         return msgspec.json.decode(self.content, type=_Routed).routes
