@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from functions.batch import layout
+from functions.batch.cache_report import cache_report
 from functions.batch.costs import cost, paid, spent, total
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
@@ -138,6 +139,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             ],
             "cost": cost(job.estimate, shards),
             **self._routes(job, recipe),
+            **cache_report(recipe, shards),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }

@@ -133,7 +133,9 @@ class TwinProvider:
     """`late`: look-ups that do not see a new batch yet. `lost`: creates that work, but whose
     answer does not arrive. `expiring`: batches that end after half of their rows. `failing`: how
     often a text fails before it is answered; one that begins with `bad` always does. `say`: what a
-    text is answered with, which `billed` counts already. `used`: tokens by model, text and side."""
+    text is answered with, which `billed` counts already. `used`: tokens by model, text and side.
+    `prefix`: tokens that each row shares with the others of its model: written to a cache for an
+    hour by the first, read from it by all others."""
 
     def __init__(
         self, name: str, *, files: bool = True, batch_kind: str | None = None, named: bool = True
@@ -151,6 +153,8 @@ class TwinProvider:
         self.sent: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.used: Counter[tuple[str, str, str]] = Counter()
+        self.prefix = 0
+        self._warm: set[str] = set()
         self.created = 0
         self.begun = 0
         self.batches: dict[str, _Batch] = {}
@@ -205,7 +209,12 @@ class TwinProvider:
 
     def _charged(self, row: _Row, model: str, output: int) -> Usage:
         """A row that is refused for what it says is paid too, one that fails is not."""
-        usage = Usage(input_tokens=len(row.text), output_tokens=output)
+        usage = Usage(input_tokens=self.prefix + len(row.text), output_tokens=output)
+        if model in self._warm:
+            usage.cached_input_tokens = self.prefix
+        else:
+            usage.cache_write_tokens = usage.cache_write_1h_tokens = self.prefix
+        self._warm.add(model)
         self.tokens["input"] += usage.input_tokens
         self.tokens["output"] += usage.output_tokens
         self.used[model, row.text, "input"] += usage.input_tokens
