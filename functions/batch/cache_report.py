@@ -47,7 +47,8 @@ def _note(prefix: SharedPrefix, shards: Sequence[Shard]) -> str | None:
     ]
     if not needed:
         return None
+    about = round(prefix.tokens, -1)
     return (
-        f"The beginning that rows share has about {round(prefix.tokens, -1):,} tokens, too few to be cached: "
+        f"The beginning that rows share has about {about:,} tokens, too few to be cached: "
         f"{', '.join(needed)}."
     )

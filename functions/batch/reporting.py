@@ -62,6 +62,7 @@ class Reporter(msgspec.Struct, kw_only=True):
         return job.status
 
     def _end(self, job: Job, failure: Failure | None) -> Job:
+        unread = job.rows is None and job.cancel_requested
         job.rows = job.rows or RowCounts()
         if failure is not None:
             job.verdict = "failed"
@@ -70,12 +71,14 @@ class Reporter(msgspec.Struct, kw_only=True):
                 f"A step of the job failed and was given up ({failure.error}). What was collected "
                 "is kept in the work bucket; the execution's history says more.",
             )
+        elif job.verdict is None and unread:
+            job.reason = Reason("cancelled", "The job was cancelled before its rows were read.")
         elif job.verdict is None and not job.rows.total:
             job.verdict = "rejected"
             job.reason = Reason("empty", "The file has no rows, only blank lines.")
         elif job.verdict is None:
             job.reason = self._commonest(job)
-        job.status = _status(job)
+        job.status = "cancelled" if unread and job.verdict is None else _status(job)
         job.finished_at = now()
         job.outputs = job.outputs or Outputs()
         key = layout.result(job.job_id, "summary.json")
