@@ -155,6 +155,7 @@ class TwinProvider:
         self.used: Counter[tuple[str, str, str]] = Counter()
         self.prefix = 0
         self._warm: set[str] = set()
+        self._model = ""
         self.created = 0
         self.begun = 0
         self.batches: dict[str, _Batch] = {}
@@ -180,7 +181,8 @@ class TwinProvider:
     def _end(self, batch: _Batch) -> None:
         batch.ended = True
         rows = batch.rows[: int(len(batch.rows) * batch.share)]
-        said = [self._said(row, batch.model) for row in rows]
+        self._model = batch.model
+        said = [self._said(row) for row in rows]
         self._shuffle(said)
         batch.lines = [msgspec.json.encode(each) for each in said]
         if not self.uses_staged_files:
@@ -197,19 +199,20 @@ class TwinProvider:
         if self.batch_kind is not None:
             batch.outputs.append(ProviderObject(kind=self.batch_kind, id=batch.id))
 
-    def _said(self, row: _Row, model: str) -> _Said:
+    def _said(self, row: _Row) -> _Said:
         if row.text.startswith("bad"):
-            return _Said(row.id, "failed", "", self._charged(row, model, 0))
+            return _Said(row.id, "failed", "", self._charged(row, 0))
         if self.failing.get(row.text, 0):
             self.failing[row.text] -= 1
             return _Said(row.id, "again", "")
         self.billed[row.text] += 1
         text = self.say(row.text)
-        return _Said(row.id, "succeeded", text, self._charged(row, model, len(text)))
+        return _Said(row.id, "succeeded", text, self._charged(row, len(text)))
 
-    def _charged(self, row: _Row, model: str, output: int) -> Usage:
+    def _charged(self, row: _Row, output: int) -> Usage:
         """A row that is refused for what it says is paid too, one that fails is not."""
         usage = Usage(input_tokens=self.prefix + len(row.text), output_tokens=output)
+        model = self._model
         if model in self._warm:
             usage.cached_input_tokens = self.prefix
         else:
