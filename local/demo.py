@@ -26,6 +26,7 @@ from rich.table import Table
 
 from local.cloud import PROJECT, STATE, CloudError, EmbeddedCloud, running_simulator
 from local.guard import Guarded
+from local.recipe_examples import DATA, ROWS, head_of_sheet, sheet_problem, uploading_after
 
 STACK = "Batchdrop"
 FOLDER = STATE / "demo"
@@ -60,12 +61,14 @@ PROVIDERS = (
 
 @dataclass(frozen=True)
 class Example:
-    """An input and how its job must end. `rows` is the input's number of rows."""
+    """An input and how its job must end. `rows` is the input's number of rows; `recipe` lies beside
+    it where they are rows of data."""
 
     path: Path
     rows: int
     status: str
     invalid: int = 0
+    recipe: Path | None = None
 
 
 def main() -> int:
@@ -88,13 +91,16 @@ def main() -> int:
 
 def run() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
-    examples = make_examples(FOLDER / "inputs")
+    requests = make_examples(FOLDER / "inputs")
+    tables = make_tables(FOLDER / "inputs")
+    examples = [*requests, *tables]
     with starting_cloud() as cloud:
         with starting_simulator(cloud) as simulator:
-            deploy(cloud, simulator)
+            outputs = deploy(cloud, simulator)
             for provider in PROVIDERS:
                 set_key(cloud, provider)
-            jobs = submit(cloud, [example.path for example in examples])
+            jobs = submit(cloud, [example.path for example in requests])
+            jobs += submit_tables(cloud, outputs["InboxBucket"], tables)
             watch(cloud, jobs)
             folders = [fetch(cloud, job) for job in jobs]
         summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
@@ -108,15 +114,7 @@ def run() -> None:
 
 def make_examples(folder: Path) -> list[Example]:
     with step("Making examples from the standard library's docstrings"):
-        script = PROJECT / "examples" / "make_examples.py"
-        made = subprocess.run(
-            [sys.executable, str(script), "--out", str(folder)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode != 0:
-            raise DemoError(f"no examples: {made.stderr.strip()}")
+        _run_script("make_examples.py", "--out", str(folder))
         good = [
             Example(folder / name, count_rows(folder / name), "succeeded")
             for name in ("docstrings.jsonl", "claude.jsonl", "gemini.jsonl", "mixed.jsonl")
@@ -126,6 +124,28 @@ def make_examples(folder: Path) -> list[Example]:
             *good,
             Example(dirty, count_rows(dirty), "partial", invalid=5),
         ]
+
+
+def make_tables(folder: Path) -> list[Example]:
+    """Rows of data, some of which cannot be sent, each file beside its recipe."""
+    with step(f"Making two tables of {ROWS} rows, with recipes"):
+        _run_script("make_data.py", "--out", str(folder), "--rows", str(ROWS))
+        unfit = json.loads((folder / "expected.json").read_text())
+        return [
+            Example(path, ROWS, "partial", unfit[path.name], path.parent / "recipe.yaml")
+            for path in (folder / name for name in DATA)
+        ]
+
+
+def _run_script(name: str, *arguments: str) -> None:
+    made = subprocess.run(
+        [sys.executable, str(PROJECT / "examples" / name), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise DemoError(f"no examples: {made.stderr.strip()}")
 
 
 def count_rows(path: Path) -> int:
@@ -154,7 +174,8 @@ def starting_simulator(cloud: EmbeddedCloud) -> Generator[str]:
         yield address
 
 
-def deploy(cloud: EmbeddedCloud, simulator: str) -> None:
+def deploy(cloud: EmbeddedCloud, simulator: str) -> Mapping[str, str]:
+    """The stack's outputs."""
     context = {
         setting: simulator + path
         for provider in PROVIDERS
@@ -168,7 +189,7 @@ def deploy(cloud: EmbeddedCloud, simulator: str) -> None:
             if " | " in line and "_COMPLETE" in line:
                 progress(" ".join(line.split(" | ", 2)[1].split()) + " resources")
 
-        cloud.deploy(STACK, context, on_line=on_line)
+        return cloud.deploy(STACK, context, on_line=on_line)
 
 
 def set_key(cloud: EmbeddedCloud, provider: Provider) -> None:
@@ -176,10 +197,39 @@ def set_key(cloud: EmbeddedCloud, provider: Provider) -> None:
 
 
 def submit(cloud: EmbeddedCloud, paths: Sequence[Path]) -> list[str]:
-    jobs = batchdrop(cloud, "submit", *map(_shown, paths), keep=True).split()
-    if len(jobs) != len(paths):
-        raise DemoError(f"{len(paths)} files became {len(jobs)} jobs: {' '.join(jobs)}")
+    return _jobs(batchdrop(cloud, "submit", *map(_shown, paths), keep=True), len(paths))
+
+
+def _jobs(told: str, files: int) -> list[str]:
+    jobs = told.split()
+    if len(jobs) != files:
+        raise DemoError(f"{files} files became {len(jobs)} jobs: {' '.join(jobs)}")
     return jobs
+
+
+def submit_tables(cloud: EmbeddedCloud, inbox: str, tables: Sequence[Example]) -> list[str]:
+    """The first one before its recipe, for which its job waits."""
+    early, *others = tables
+    jobs = [submit_before_recipe(cloud, inbox, early)]
+    for table in others:
+        assert table.recipe is not None
+        paths = (_shown(table.path), _shown(table.recipe), "--prefix", table.path.parent.name)
+        jobs += _jobs(batchdrop(cloud, "submit", *paths, keep=True), 1)
+    return jobs
+
+
+def submit_before_recipe(cloud: EmbeddedCloud, inbox: str, table: Example) -> str:
+    assert table.recipe is not None
+    folder = table.path.parent.name
+    key, data = f"{folder}/{table.recipe.name}", f"{folder}/{table.path.name}"
+    path = _shown(table.path)
+    try:
+        with uploading_after(cloud.client("s3"), inbox, data, table.recipe, key):
+            told = batchdrop(cloud, "submit", path, "--prefix", folder, keep=True)
+    except TimeoutError as error:
+        raise DemoError(str(error)) from error
+    console.print(f"  its recipe came after it, as {escape(f's3://{inbox}/{key}')}")
+    return _jobs(told, 1)[0]
 
 
 def watch(cloud: EmbeddedCloud, jobs: Sequence[str]) -> None:
@@ -269,6 +319,10 @@ def _show_some(folder: Path) -> None:
         told = result["text"] or error["message"]
         line = f"row {result['row']} {result['status']}: {' '.join(str(told).split())}"
         console.print(f"  {line[:110]}", markup=False)
+    if (folder / "results.csv").is_file():
+        console.print("  results.csv:")
+        for line in head_of_sheet(folder):
+            console.print(f"    {line}", markup=False)
 
 
 def check(example: Example, summary: dict[str, Any], folder: Path) -> None:
@@ -286,6 +340,9 @@ def check(example: Example, summary: dict[str, Any], folder: Path) -> None:
         numbers = [json.loads(line)["row"] for line in lines]
     if numbers != list(range(example.rows)):
         raise DemoError(f"{name}: results.jsonl does not hold each row once, in order")
+    problem = None if example.recipe is None else sheet_problem(folder)
+    if problem is not None:
+        raise DemoError(f"{name}: {problem}")
     if files["left"] or files["created"] != files["deleted"]:
         raise DemoError(f"{name}: provider files are left behind: {files}")
 

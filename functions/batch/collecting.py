@@ -40,6 +40,7 @@ from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
+from functions.batch.route_bills import RouteMeters
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
@@ -185,6 +186,7 @@ class _Harvest:
         self._problems = Problems()
         prices = stored_prices(collector.objects, shard.job_id)
         self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
+        self._routes = RouteMeters(shard, recipe, prices)
         self._parts = PartSpools(collector.objects, directory)
         self._again: dict[int, SourceSpool] = {}
         origin = f"shard-{shard.shard_id}"
@@ -223,6 +225,7 @@ class _Harvest:
     def _charged(self, row: WorkRow, answer: Answer) -> WorkRow:
         """What is billed is billed, whatever becomes of the row: it is added to its attempts."""
         cost, listed = self._meter.charge(answer)
+        self._routes.charge(row.transit, answer)
         transit = msgspec.structs.replace(
             row.transit,
             cost=plus(row.transit.cost, cost),
@@ -234,6 +237,7 @@ class _Harvest:
         refusal = self._refusal
         if self._out_of_reach:
             self._meter.lost()
+            self._routes.lost(row.transit)
             unknown = msgspec.structs.replace(row.transit, cost=None, listed=None)
             row = msgspec.structs.replace(row, transit=unknown)
         if refusal is None:
@@ -342,6 +346,8 @@ class _Harvest:
             remainder=list(self._remainder()),
             problems=self._problems.by_code,
             bill=self._meter.bill,
+            routes=self._routes.routes,
+            one_model=self._routes.one_model,
         )
 
     def _remainder(self) -> Iterator[Source]:

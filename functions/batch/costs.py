@@ -60,10 +60,13 @@ def cost(estimate: Estimate | None, shards: Iterable[Shard]) -> dict[str, object
     }
 
 
+def paid(bill: Bill) -> dict[str, object]:
+    return {"actual_usd": dollars(bill.paid), "list_usd": dollars(bill.in_real_time)}
+
+
 def _sums(bill: Bill) -> dict[str, object]:
     return {
-        "actual_usd": dollars(bill.paid),
-        "list_usd": dollars(bill.in_real_time),
+        **paid(bill),
         "saved_usd": dollars(bill.saved),
         "unpriced_rows": bill.unpriced,
         "list_price_rows": bill.at_list,

@@ -13,6 +13,7 @@ from functions.batch.money import Estimate
 from functions.batch.overrides import Overrides, overridden
 from functions.batch.ports import Objects, Prices
 from functions.batch.pricing import Price, PriceList, Rates, model_of
+from functions.batch.recipe import StoredRecipe
 
 LOWEST_INPUT, HIGHEST_INPUT = 80, 150
 """Percent of the input tokens that were estimated: providers count the same text differently."""
@@ -32,15 +33,20 @@ def stored_prices(objects: Objects, job_id: str) -> PriceList | None:
 def find_prices(
     job_id: str, groups: Iterable[Group], *, objects: Objects, prices: Prices, overrides: Overrides
 ) -> PriceList:
-    """A job keeps the prices that were found first, whatever a later try would find."""
+    """A job keeps the prices that were found first, whatever a later try would find. Those of its
+    recipe's models are among them: rows may go to a stronger one later."""
     stored = stored_prices(objects, job_id)
     if stored is not None:
         return stored
+    models = {(group.provider, group.model) for group in groups}
+    recipe = objects.find(layout.recipe(job_id))
+    if recipe is not None:
+        models |= msgspec.json.decode(recipe, type=StoredRecipe).models()
     found = PriceList(
         rates={
-            model_of(group): overridden(model_of(group), overrides)
-            or prices.rates(group.provider, group.model)
-            for group in sorted(groups)
+            f"{provider}/{model}": overridden(f"{provider}/{model}", overrides)
+            or prices.rates(provider, model)
+            for provider, model in sorted(models)
         }
     )
     objects.put_new(layout.prices(job_id), msgspec.json.encode(found))

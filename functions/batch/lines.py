@@ -108,7 +108,8 @@ class Transit(msgspec.Struct, array_like=True):
     again for another cause, the last error, to be told if it never succeeds, and what its
     attempts cost so far, in picodollars, and would have cost in real time; null: unknown.
 
-    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema."""
+    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema. `route`:
+    the number of the recipe's route that the row took, -1 for none."""
 
     failures: int = 0
     resends: int = 0
@@ -118,6 +119,7 @@ class Transit(msgspec.Struct, array_like=True):
     listed: int | None = 0
     made: bool = False
     misfits: int = 0
+    route: int = -1
 
 
 _transit = msgspec.json.Decoder(Transit)

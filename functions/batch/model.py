@@ -239,7 +239,10 @@ class ShardManifest(msgspec.Struct, kw_only=True):
 
 
 class Collected(msgspec.Struct, kw_only=True):
-    """What one shard came to. `remainder`: the rows that go again."""
+    """What one shard came to. `remainder`: the rows that go again.
+
+    Where the recipe has routes: `routes`, the bill of the rows that took each, -1 for none, and
+    `one_model`, what the recipe's own model costs for the same tokens."""
 
     shard_id: str
     succeeded: int
@@ -249,6 +252,8 @@ class Collected(msgspec.Struct, kw_only=True):
     remainder: list[Source]
     problems: dict[str, Tally]
     bill: Bill | None = None
+    routes: dict[int, Bill] = {}
+    one_model: Bill | None = None
     v: int = 1
 
 

@@ -80,7 +80,9 @@ class Bill(msgspec.Struct, kw_only=True):
 
     `rows` are the answers that were billed, `listed` is their price in real time. `unpriced` of
     them cost what nobody knows: they are in neither sum. `at_list`: served, and paid, outside of
-    the batch. `source`: where the price is from; null if there is none.
+    the batch. `cache_saved`: how much more the same tokens cost without a prompt cache; negative if
+    writing to it cost more than reading saved. `source`: where the price is from; null if there is
+    none.
     """
 
     rows: int = 0
@@ -92,6 +94,7 @@ class Bill(msgspec.Struct, kw_only=True):
     listed: int = 0
     unpriced: int = 0
     at_list: int = 0
+    cache_saved: int = 0
     source: PriceSource | None = None
 
     def add(self, other: Bill) -> None:
@@ -104,6 +107,7 @@ class Bill(msgspec.Struct, kw_only=True):
         self.listed += other.listed
         self.unpriced += other.unpriced
         self.at_list += other.at_list
+        self.cache_saved += other.cache_saved
         self.source = self.source or other.source
 
     @property

@@ -53,18 +53,21 @@ class Planner(msgspec.Struct, kw_only=True):
 
     def plan(self, job_id: str, lap: int = 0) -> Plan:
         """A job that was planned before keeps its plan: its input may be gone by now. `lap` says
-        how often it was waited for a recipe before."""
+        how often it was waited for a recipe before; one that is cancelled by then is read no more.
+        """
         job = self.ledger.job(job_id)
         manifest = layout.ranges(job_id)
         if job.verdict is not None or job.status in FINAL_JOB_STATUSES:
             return Plan(next="report")
         if self.objects.find(manifest) is not None:
             return Plan(next="shard", manifest=manifest)
-        waits = lap < WAIT_LAPS and not job.cancel_requested
+        waits = lap < WAIT_LAPS or job.cancel_requested
         try:
             job = self._check(job)
             recipe = self._recipe(job, waits=waits)
         except _NoRecipeYet:
+            if job.cancel_requested:
+                return Plan(next="report")
             return Plan(next="wait", lap=lap + 1)
         except _Rejected as rejection:
             self.ledger.update_job(job_id, {"verdict": "rejected", "reason": rejection.reason})

@@ -125,12 +125,15 @@ class Meter:
             bill.unpriced += 1
             return None, None
         listed = cost(usage, self._rates.listed)
-        actual = listed if usage.at_list else cost(usage, self._rates.batch)
+        prices = self._rates.listed if usage.at_list else self._rates.batch
+        actual = cost(usage, prices)
         if actual is None or listed is None:
             bill.unpriced += 1
             return None, None
         bill.actual += actual
         bill.listed += listed
+        if usage.cached_input_tokens or usage.cache_write_tokens:
+            bill.cache_saved += (cost(_uncached(usage), prices) or actual) - actual
         return actual, listed
 
     def lost(self) -> None:
@@ -164,6 +167,12 @@ def stacks(provider: str) -> bool:
 
 def _half(amount: int | None) -> int | None:
     return None if amount is None else -(-amount // 2)
+
+
+def _uncached(usage: Usage) -> Usage:
+    return msgspec.structs.replace(
+        usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0
+    )
 
 
 def _is_free(rates: Rates) -> bool:

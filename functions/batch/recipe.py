@@ -29,12 +29,20 @@ class MadeRow(msgspec.Struct, array_like=True):
     document: str = ""
 
 
+class SharedPrefix(msgspec.Struct, kw_only=True):
+    """What rows were meant to share of a prompt cache: its tokens, estimated, null if there is no
+    text that all of them begin with; and the fewest that each model caches, where that is known."""
+
+    tokens: int | None = None
+    least: dict[str, int] = {}
+
+
 class StoredRecipe(msgspec.Struct, kw_only=True):
     """A job's recipe as it was when the job started.
 
     `content` is all of it, checked, as JSON. `makes_requests`: it is for rows of data; else it only
     says what becomes of requests. `model` is that of Gemini's rows which name none. `encoding` is
-    the input's, where its upload declared one.
+    the input's, where its upload declared one. `prefix`: with `cache: auto`.
     """
 
     key: str
@@ -49,12 +57,19 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     response_schema: msgspec.Raw = msgspec.Raw(b"null")
     escalate_to: str | None = None
     limits: JobLimits = msgspec.field(default_factory=JobLimits)
+    prefix: SharedPrefix | None = None
     v: int = 1
 
     @property
     def schema(self) -> bytes | None:
         found = bytes(self.response_schema)
         return None if found == b"null" else found
+
+    def models(self) -> set[tuple[str, str]]:
+        """Provider and model: the recipe's own, and the stronger one."""
+        if not self.makes_requests or self.provider is None:
+            return set()
+        return {(self.provider, each) for each in (self.model, self.escalate_to) if each}
 
     def routes(self) -> list[Route]:
         return msgspec.json.decode(self.content, type=_Routed).routes

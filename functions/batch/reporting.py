@@ -7,7 +7,8 @@ from collections import Counter
 import msgspec
 
 from functions.batch import layout
-from functions.batch.costs import cost, spent, total
+from functions.batch.cache_report import cache_report
+from functions.batch.costs import cost, paid, spent, total
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     Job,
@@ -18,9 +19,11 @@ from functions.batch.model import (
     Shard,
     now,
 )
+from functions.batch.money import Bill
 from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects
 from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
+from functions.batch.route_bills import routed
 from functions.batch.tally import Problems
 
 
@@ -59,6 +62,7 @@ class Reporter(msgspec.Struct, kw_only=True):
         return job.status
 
     def _end(self, job: Job, failure: Failure | None) -> Job:
+        unread = job.rows is None and job.cancel_requested
         job.rows = job.rows or RowCounts()
         if failure is not None:
             job.verdict = None if job.rows.succeeded else "failed"
@@ -68,12 +72,14 @@ class Reporter(msgspec.Struct, kw_only=True):
                 "is in the results; the work files are kept, and the executions' histories say "
                 "more.",
             )
+        elif job.verdict is None and unread:
+            job.reason = Reason("cancelled", "The job was cancelled before its rows were read.")
         elif job.verdict is None and not job.rows.total:
             job.verdict = "rejected"
             job.reason = Reason("empty", "The file has no rows, only blank lines.")
         elif job.verdict is None:
             job.reason = self._commonest(job)
-        job.status = _status(job)
+        job.status = "cancelled" if unread and job.verdict is None else _status(job)
         job.finished_at = now()
         job.outputs = job.outputs or Outputs()
         key = layout.result(job.job_id, "summary.json")
@@ -111,6 +117,8 @@ class Reporter(msgspec.Struct, kw_only=True):
         )
 
     def _summary(self, job: Job, shards: list[Shard]) -> dict[str, object]:
+        found = self.work.find(layout.recipe(job.job_id))
+        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
         return {
             "job_id": job.job_id,
             "status": job.status,
@@ -134,28 +142,35 @@ class Reporter(msgspec.Struct, kw_only=True):
                 if shard.batch_id
             ],
             "cost": cost(job.estimate, shards),
-            **self._routes(job),
+            **self._routes(job, recipe),
+            **cache_report(recipe, shards),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }
 
-    def _routes(self, job: Job) -> dict[str, object]:
-        """How many rows went which way, where the recipe has routes; the last are those that none
-        of them took."""
-        found = self.work.find(layout.recipe(job.job_id))
-        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
+    def _routes(self, job: Job, recipe: StoredRecipe | None) -> dict[str, object]:
+        """How many rows went which way, and for how much, where the recipe has routes; the last are
+        those that none of them took. `one_model`: the same tokens at the prices of the recipe's
+        own model."""
         routes = [] if recipe is None else recipe.routes()
         if recipe is None or not routes:
             return {}
         rows: Counter[int] = Counter()
         for each in range_results(self.work, job.job_id):
             rows.update(each.routes)
+        bills, one = routed(all_collected(self.work, job.job_id))
         ways = [*enumerate(routes), (-1, Route(None, recipe.model))]
         return {
             "routes": [
-                {"when": route.when, "model": route.model, "rows": rows[number]}
+                {
+                    "when": route.when,
+                    "model": route.model,
+                    "rows": rows[number],
+                    **paid(bills.get(number, Bill())),
+                }
                 for number, route in ways
-            ]
+            ],
+            "one_model": {"model": recipe.model, **paid(one)},
         }
 
     def _provider_files(self, job_id: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
     MADE,
     Oversized,
+    Transit,
     pack_keyed,
     pack_row,
     range_lines,
@@ -216,7 +217,8 @@ class _RowSorter:
             if dialect is None:
                 raise _unknown_shape()
             parsed = dialect.parse(made.line, fields)
-            self._keep(key, pack_row(key, made.line, MADE), parsed, dialect)
+            transit = MADE if made.route < 0 else Transit(made=True, route=made.route)
+            self._keep(key, pack_row(key, made.line, transit), parsed, dialect)
             self._routes[made.route] = self._routes.get(made.route, 0) + 1
         except InvalidRow as error:
             # Its record is kept already, and stands in for it.

@@ -34,7 +34,7 @@ def _exact(dollars: float | None) -> Decimal | None:
 class RecipeFiles:
     def prepare(self, key: str, data: bytes, rows: RowKind) -> StoredRecipe:
         # Reading a recipe takes pydantic and YAML, rendering one neither.
-        from functions.recipes import checking
+        from functions.recipes import caching, checking
 
         recipe = checking.read_recipe(key, data)
         if rows == "data":
@@ -54,6 +54,7 @@ class RecipeFiles:
             response_schema=msgspec.Raw(msgspec.json.encode(recipe.response_schema)),
             escalate_to=recipe.escalate_to,
             limits=_limits(recipe),
+            prefix=caching.shared_prefix(recipe),
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:

@@ -29,10 +29,9 @@ CONVERSES = frozenset({CHAT, RESPONSES, anthropic.ENDPOINT, vertex.GENERATE})
 
 SCHEMA_NAME = "answer"
 
-SHORTEST_PREFIX = 4_000
-"""Characters: about 1,024 tokens. No provider caches less
-(https://platform.claude.com/docs/en/build-with-claude/prompt-caching,
-https://platform.openai.com/docs/guides/prompt-caching)."""
+SHORTEST_PREFIX = 512
+"""Characters: hardly any text has more tokens than that, and no provider caches fewer than 512 (see
+`functions.recipes.caching`). What is marked and yet too short is not cached, at no cost."""
 
 _CACHED: dict[str, str] = {"type": "ephemeral", "ttl": "1h"}
 

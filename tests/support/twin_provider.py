@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +118,7 @@ class TwinDialect:
 class _Batch:
     id: str
     tag: Tag
+    model: str
     rows: list[_Row]
     ends_at: int
     hidden: int
@@ -131,7 +132,10 @@ class _Batch:
 class TwinProvider:
     """`late`: look-ups that do not see a new batch yet. `lost`: creates that work, but whose
     answer does not arrive. `expiring`: batches that end after half of their rows. `failing`: how
-    often a text fails before it is answered; one that begins with `bad` always does."""
+    often a text fails before it is answered; one that begins with `bad` always does. `say`: what a
+    text is answered with, which `billed` counts already. `used`: tokens by model, text and side.
+    `prefix`: tokens that each row shares with the others of its model: written to a cache for an
+    hour by the first, read from it by all others."""
 
     def __init__(
         self, name: str, *, files: bool = True, batch_kind: str | None = None, named: bool = True
@@ -143,10 +147,15 @@ class TwinProvider:
         self.lost = 0
         self.expiring = 0
         self.failing: dict[str, int] = {}
+        self.say: Callable[[str], str] = lambda text: f"echo {text}"
         self.today = now()
         self.billed: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
+        self.used: Counter[tuple[str, str, str]] = Counter()
+        self.prefix = 0
+        self._warm: set[str] = set()
+        self._model = ""
         self.created = 0
         self.begun = 0
         self.batches: dict[str, _Batch] = {}
@@ -172,6 +181,7 @@ class TwinProvider:
     def _end(self, batch: _Batch) -> None:
         batch.ended = True
         rows = batch.rows[: int(len(batch.rows) * batch.share)]
+        self._model = batch.model
         said = [self._said(row) for row in rows]
         self._shuffle(said)
         batch.lines = [msgspec.json.encode(each) for each in said]
@@ -196,14 +206,22 @@ class TwinProvider:
             self.failing[row.text] -= 1
             return _Said(row.id, "again", "")
         self.billed[row.text] += 1
-        text = f"echo {row.text}"
+        text = self.say(row.text)
         return _Said(row.id, "succeeded", text, self._charged(row, len(text)))
 
     def _charged(self, row: _Row, output: int) -> Usage:
         """A row that is refused for what it says is paid too, one that fails is not."""
-        usage = Usage(input_tokens=len(row.text), output_tokens=output)
+        usage = Usage(input_tokens=self.prefix + len(row.text), output_tokens=output)
+        model = self._model
+        if model in self._warm:
+            usage.cached_input_tokens = self.prefix
+        else:
+            usage.cache_write_tokens = usage.cache_write_1h_tokens = self.prefix
+        self._warm.add(model)
         self.tokens["input"] += usage.input_tokens
         self.tokens["output"] += usage.output_tokens
+        self.used[model, row.text, "input"] += usage.input_tokens
+        self.used[model, row.text, "output"] += usage.output_tokens
         return usage
 
     def _file(self, kind: str, tag: Tag, lines: list[bytes]) -> ProviderObject:
@@ -241,7 +259,9 @@ class TwinProvider:
         asked = [_row.decode(line) for line in lines]
         self.sent.update(row.text for row in asked)
         ends_at = self._ticks + LASTS
-        self.batches[identity] = _Batch(identity, tag, asked, ends_at, self.late, share)
+        self.batches[identity] = _Batch(
+            identity, tag, group.model, asked, ends_at, self.late, share
+        )
         if self.lost:
             self.lost -= 1
             raise Unavailable("no_answer", "The answer to the create was lost.")

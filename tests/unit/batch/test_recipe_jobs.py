@@ -220,6 +220,37 @@ def test_a_cancelled_job_waits_for_nothing(echo: EchoProvider) -> None:
     assert world.plan(job).next == "report"
 
 
+@pytest.mark.parametrize("wait", [1, WAIT_LAPS])
+@pytest.mark.parametrize(("name", "data"), [("t.csv", b"id\n1\n"), ("t.jsonl", b'{"id": 1}\n')])
+def test_a_job_cancelled_while_it_waits_for_a_recipe_is_cancelled(
+    echo: EchoProvider, name: str, data: bytes, wait: int
+) -> None:
+    world = world_of(echo)
+    job = world.drop(name, data)
+    waited: list[float] = []
+
+    def cancel(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == wait:
+            assert world.command("Cancel Job", job_id=job)
+
+    world.on_wait = cancel
+    summary = world.run(job)
+    assert len(waited) == wait
+    assert summary["status"] == world.ledger.job(job).status == "cancelled"
+    assert summary["reason"]["code"] == "cancelled"
+    assert summary["rows"]["total"] == 0
+    assert world.reporter().report(job, None) == "cancelled"
+
+
+def test_an_empty_table_is_rejected_though_it_was_cancelled(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    job = world.drop("t.csv", b"id,text\n")
+    world.ledger.update_job(job, {"cancel_requested": True})
+    summary = world.run(job)
+    assert (summary["status"], summary["reason"]["code"]) == ("rejected", "empty")
+
+
 def test_a_recipe_changed_later_is_for_later_jobs(echo: EchoProvider) -> None:
     world = world_of(echo, RECIPE)
     job = world.drop("t.csv", b"id,text\n1,a\n")
@@ -333,10 +364,11 @@ def test_routes_choose_the_model_and_are_counted(echo: EchoProvider) -> None:
     summary = world.run(job)
     models = {last_text(sent)[:9]: sent["model"] for sent in echo.bodies}
     assert models == {"Sort shor": "small", "Sort lang": "large", "Sort kurz": "german"}
-    assert summary["routes"] == [
-        {"when": "chars > 30", "model": "large", "rows": 1},
-        {"when": "lang == 'de'", "model": "german", "rows": 1},
-        {"when": None, "model": "small", "rows": 1},
+    told = [(way["when"], way["model"], way["rows"]) for way in summary["routes"]]
+    assert told == [
+        ("chars > 30", "large", 1),
+        ("lang == 'de'", "german", 1),
+        (None, "small", 1),
     ]
 
 

@@ -1,0 +1,59 @@
+"""How many tokens rows have to share before a model caches them.
+
+https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations
+https://platform.openai.com/docs/guides/prompt-caching
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/context-cache/context-cache-overview#limits
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from functions.batch.recipe import SharedPrefix
+from functions.batch.tokens import json_tokens, text_tokens
+from functions.recipes.templates import is_template
+
+if TYPE_CHECKING:
+    from functions.recipes.model import Recipe
+
+_OPENAI = 1_024
+_GEMINI = {"gemini-2": 2_048, "gemini-3": 4_096}
+_CLAUDE = {
+    **dict.fromkeys(("fable-5", "fable-5-1", "mythos-5", "mythos-5-1"), 512),
+    **dict.fromkeys(("opus-5", "opus-5-5", "sonnet-5-5", "haiku-5-5"), 512),
+    **dict.fromkeys(("opus-4", "opus-4-1", "opus-4-8"), 1_024),
+    **dict.fromkeys(("sonnet-4", "sonnet-4-5", "sonnet-4-6", "sonnet-5"), 1_024),
+    **dict.fromkeys(("opus-4-7", "mythos-preview", "3-5-haiku"), 2_048),
+    **dict.fromkeys(("opus-4-5", "opus-4-6", "haiku-4-5"), 4_096),
+}
+_VERSION = re.compile(r"(-0)?(-latest|[-@]\d{8})?\Z")
+
+
+def least_tokens(provider: str, model: str) -> int | None:
+    """None where nobody has said."""
+    if provider == "openai":
+        return _OPENAI
+    if provider == "anthropic":
+        return _CLAUDE.get(_VERSION.sub("", model).removeprefix("claude-"))
+    name = model.rpartition("/")[2]
+    return next((least for start, least in _GEMINI.items() if name.startswith(start)), None)
+
+
+def shared_prefix(recipe: Recipe) -> SharedPrefix | None:
+    """Tools come before `system` in what providers cache."""
+    if recipe.cache == "off" or recipe.system is None or recipe.provider is None:
+        return None
+    if is_template(recipe.system):
+        return SharedPrefix()
+    tools = recipe.params.get("tools")
+    tokens = text_tokens(recipe.system)
+    if tools:
+        tokens += json_tokens(msgspec.json.encode(tools))
+    names = (recipe.model, recipe.escalate_to, *(route.model for route in recipe.routes))
+    known = {name: least_tokens(recipe.provider, name) for name in names if name}
+    return SharedPrefix(
+        tokens=round(tokens), least={name: least for name, least in known.items() if least}
+    )

@@ -1,0 +1,46 @@
+"""Recipes for twin providers: what a recipe of OpenAI makes of a row, as a twin's line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from functions.batch.recipe import MadeRow, StoredRecipe
+from functions.recipes.adapter import RecipeFiles
+from functions.recipes.rendering import Renderer
+from functions.recipes.requests import Instructions
+
+
+class _Maker:
+    """Renders in the test's own process."""
+
+    def __init__(self, content: bytes) -> None:
+        self._renderer = Renderer(msgspec.json.decode(content, type=Instructions))
+
+    def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
+        return [_as_twins(self._renderer.make(row)) for row in rows]
+
+    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+        raise AssertionError("twins take no documents")
+
+    def close(self) -> None:
+        return
+
+
+class TwinRecipes(RecipeFiles):
+    def maker(self, recipe: StoredRecipe) -> _Maker:
+        return _Maker(bytes(recipe.content))
+
+
+def _as_twins(made: MadeRow) -> MadeRow:
+    if not made.line:
+        return made
+    request = msgspec.json.decode(made.line)
+    line = {
+        "twin": "openai",
+        "model": request["body"]["model"],
+        "text": request["body"]["messages"][-1]["content"],
+        "custom_id": request["custom_id"],
+    }
+    return msgspec.structs.replace(made, line=msgspec.json.encode(line))
