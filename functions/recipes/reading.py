@@ -141,9 +141,19 @@ def _check_values(value: object, levels: int) -> None:
         raise Unreadable(f"is nested more than {_MOST_LEVELS} levels deep.")
     if isinstance(value, (int, float)) and abs(value) > _LARGEST:
         raise Unreadable("holds a number that is too long.")
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value)
     if isinstance(value, dict):
-        for each in cast("dict[str, object]", value).values():
+        for name, each in cast("dict[str, object]", value).items():
+            _check_text(name)
             _check_values(each, levels - 1)
     elif isinstance(value, list):
         for each in cast("list[object]", value):
             _check_values(each, levels - 1)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable("holds half of a character (a lone surrogate such as \\ud83d).") from error

@@ -317,6 +317,20 @@ def test_a_recipe_that_does_not_go_with_the_rows(
     assert words in summary["reason"]["message"]
 
 
+@pytest.mark.parametrize(
+    "keys", [{"system": "\ud83d"}, {"params": {"user": ["\ud83d"]}}, {"params": {"\ud83d": 1}}]
+)
+def test_a_recipe_with_half_of_a_character_is_rejected(
+    echo: EchoProvider, keys: dict[str, Any]
+) -> None:
+    world = world_of(echo, RECIPE, **keys)
+    summary = world.run(world.drop("t.csv", b"id,text\n1,a\n"))
+    assert summary["status"] == "rejected"
+    assert summary["reason"]["message"] == (
+        "recipe.json holds half of a character (a lone surrogate such as \\ud83d)."
+    )
+
+
 def test_geminis_rows_may_leave_their_model_to_the_recipe(echo: EchoProvider) -> None:
     world = world_of(echo, {"provider": "vertex", "model": "gemini-2.5-flash"})
     contents = [{"role": "user", "parts": [{"text": "a"}]}]
