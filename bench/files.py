@@ -29,7 +29,7 @@ class FileObjects:
     """See `functions.batch.ports.Objects`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
 
     def get(self, key: str) -> bytes:
         return (self.folder / key).read_bytes()
@@ -87,7 +87,7 @@ class FileObjects:
 class FileInputs(MemoryInputs):
     def __init__(self, folder: Path) -> None:
         super().__init__({})
-        self.folder = folder
+        self.folder = folder.resolve()
 
     def pin(self, job: Job) -> Job:
         size = (self.folder / job.key).stat().st_size

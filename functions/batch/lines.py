@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from functions.batch.model import Weight
+
 BOM = b"\xef\xbb\xbf"
 KEY_LENGTH = 16
 """`RRRRRR-NNNNNNNNN`: range and row in the range, so that keys sort as bytes in input order."""
@@ -103,12 +105,13 @@ def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[b
             yield line
 
 
-class Transit(msgspec.Struct, array_like=True):
+class Transit(msgspec.Struct, array_like=True, gc=False):
     """What a row on its way has gone through: rounds spent by failures of its own, times sent
     again for another cause, the last error, to be told if it never succeeds, and what its
     attempts cost so far, in picodollars, and would have cost in real time; null: unknown.
 
-    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema."""
+    `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema. The rest
+    is what the row was estimated to weigh; no `tokens`: it has to be weighed again."""
 
     failures: int = 0
     resends: int = 0
@@ -118,18 +121,31 @@ class Transit(msgspec.Struct, array_like=True):
     listed: int | None = 0
     made: bool = False
     misfits: int = 0
+    tokens: int = 0
+    max_output: int = 0
+    unbounded: int = 0
 
 
 _transit = msgspec.json.Decoder(Transit)
-_FRESH = msgspec.json.encode(Transit())
-MADE = Transit(made=True)
 
 
 def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
     """One line of a source: key, what the row has gone through, the user's line as it was, or the
     one that a recipe made."""
-    header = _FRESH if transit is None else msgspec.json.encode(transit)
+    header = msgspec.json.encode(transit or Transit())
     return b"%b %b\t%b\n" % (key.encode(), header, line)
+
+
+def pack_fresh(key: str, line: bytes, weight: Weight, *, made: bool = False) -> bytes:
+    """The same, of a row that was never sent."""
+    return b"%b [0,0,null,null,0,0,%b,0,%d,%d,%d]\t%b\n" % (
+        key.encode(),
+        b"true" if made else b"false",
+        weight.tokens,
+        weight.max_output,
+        weight.unbounded,
+        line,
+    )
 
 
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:

@@ -21,10 +21,9 @@ from functions.batch.data_rows import (
 )
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
-    MADE,
     Oversized,
     pack_keyed,
-    pack_row,
+    pack_fresh,
     range_lines,
     row_key,
     rows_of,
@@ -161,6 +160,7 @@ class _RowSorter:
         self._recipe = recipe
         self._job_id = job.job_id
         self._number = number
+        self._prefix = row_key(number, 0)[:-9]
         self._objects = objects
         self._caps = caps
         self._directory = directory
@@ -195,7 +195,7 @@ class _RowSorter:
                 raise _unknown_shape()
             if self._recipe is not None and dialect.provider == self._recipe.provider:
                 line, fields = self._with_model(line, fields)
-            self._keep(key, pack_row(key, line), dialect.parse(line, fields), dialect)
+            self._keep(key, line, dialect.parse(line, fields), dialect)
         except InvalidRow as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
@@ -216,7 +216,7 @@ class _RowSorter:
             if dialect is None:
                 raise _unknown_shape()
             parsed = dialect.parse(made.line, fields)
-            self._keep(key, pack_row(key, made.line, MADE), parsed, dialect)
+            self._keep(key, made.line, parsed, dialect, made=True)
             self._routes[made.route] = self._routes.get(made.route, 0) + 1
         except InvalidRow as error:
             # Its record is kept already, and stands in for it.
@@ -226,7 +226,7 @@ class _RowSorter:
         self._set_aside(self._next_key(), row.text, row.error, b"null")
 
     def _next_key(self) -> str:
-        key = row_key(self._number, self._counts.total)
+        key = f"{self._prefix}{self._counts.total:09d}"
         self._counts.total += 1
         return key
 
@@ -240,22 +240,25 @@ class _RowSorter:
         fields = {"model": msgspec.Raw(msgspec.json.encode(recipe.model)), **fields}
         return msgspec.json.encode(fields), fields
 
-    def _keep(self, key: str, packed: bytes, row: ParsedRow, dialect: Dialect) -> None:
-        limits = self._limits.get(row.group)
+    def _keep(
+        self, key: str, line: bytes, row: ParsedRow, dialect: Dialect, *, made: bool = False
+    ) -> None:
+        group, weight = row.group, row.weight
+        limits = self._limits.get(group)
         if limits is None:
-            limits = self._limits[row.group] = self._caps.lower(dialect.limits(row.group))
-        if row.weight.bytes > limits.bytes:
+            limits = self._limits[group] = self._caps.lower(dialect.limits(group))
+        if weight.bytes > limits.bytes:
             raise InvalidRow(
                 "too_large",
-                f"The row needs {row.weight.bytes} bytes; a batch file holds {limits.bytes}.",
+                f"The row needs {weight.bytes} bytes; a batch file holds {limits.bytes}.",
             )
-        spool = self._open.get(row.group)
-        if spool is not None and not spool.weight.plus(row.weight).fits(limits):
-            self._store(self._open.pop(row.group))
+        spool = self._open.get(group)
+        if spool is not None and not spool.weight.holds(weight, limits):
+            self._store(self._open.pop(group))
             spool = None
         if spool is None:
-            spool = self._open_spool(row.group)
-        spool.add(key, packed, row.weight)
+            spool = self._open_spool(group)
+        spool.add(key, pack_fresh(key, line, weight, made=made), weight)
 
     def _open_spool(self, group: Group) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:
