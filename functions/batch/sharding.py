@@ -28,7 +28,7 @@ from functions.batch.lines import (
     row_key,
     rows_of,
 )
-from functions.batch.looking import decode, dialect_of
+from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import (
     Group,
     Job,
@@ -177,11 +177,18 @@ class _RowSorter:
         self._unreadable = layout.unreadable_part(self._job_id, origin)
         self._records = layout.record_part(self._job_id, origin)
         self._routes: dict[int, int] = {}
+        self._last: Dialect | None = None  # whose the row before was: most files have one
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()
         fields: dict[str, msgspec.Raw] = {}
-        dialect: Dialect | None = None
+        dialect = self._last
+        if dialect is not None and type(line) is bytes and self._recipe is None and is_utf8(line):
+            row = dialect.parse_usual(line)
+            if row is not None and row.weight.bytes <= self._limits_of(row.group, dialect).bytes:
+                self._keep(key, line, row, dialect)
+                return
+        dialect = None
         try:
             if isinstance(line, Oversized):
                 raise InvalidRow(
@@ -196,6 +203,7 @@ class _RowSorter:
             if self._recipe is not None and dialect.provider == self._recipe.provider:
                 line, fields = self._with_model(line, fields)
             self._keep(key, line, dialect.parse(line, fields), dialect)
+            self._last = dialect
         except InvalidRow as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
@@ -244,9 +252,7 @@ class _RowSorter:
         self, key: str, line: bytes, row: ParsedRow, dialect: Dialect, *, made: bool = False
     ) -> None:
         group, weight = row.group, row.weight
-        limits = self._limits.get(group)
-        if limits is None:
-            limits = self._limits[group] = self._caps.lower(dialect.limits(group))
+        limits = self._limits_of(group, dialect)
         if weight.bytes > limits.bytes:
             raise InvalidRow(
                 "too_large",
@@ -259,6 +265,12 @@ class _RowSorter:
         if spool is None:
             spool = self._open_spool(group)
         spool.add(key, pack_fresh(key, line, weight, made=made), weight)
+
+    def _limits_of(self, group: Group, dialect: Dialect) -> Limits:
+        limits = self._limits.get(group)
+        if limits is None:
+            limits = self._limits[group] = self._caps.lower(dialect.limits(group))
+        return limits
 
     def _open_spool(self, group: Group) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:
