@@ -159,17 +159,15 @@ def main() -> None:
     providers: list[str] = options.provider or list(PROVIDERS)
     if options.step:
         tempfile.tempdir = str(options.folder)
-        measured = measure(
-            options.step, providers[0], options.folder, options.rows, options.runs
-        )
+        measured = measure(options.step, providers[0], options.folder, options.rows, options.runs)
         print(json.dumps(measured))
         return
     load = "/".join(f"{each:.1f}" for each in os.getloadavg())
     print(
         f"{datetime.now(UTC):%d %B %Y}, Python {platform.python_version()}, {platform.system()} "
         f"{platform.machine()}, one of {os.cpu_count()} cores, load {load}\n\n"
-        "| step | provider | bytes a row | copy, µs | step, µs | rows/s | MB/s | of the copy's speed "
-        "| times the tutorial's |\n|---|---|--:|--:|--:|--:|--:|--:|--:|"
+        "| step | provider | bytes a row | copy, µs | step, µs | rows/s | MB/s "
+        "| of the copy's speed | times the tutorial's |\n|---|---|--:|--:|--:|--:|--:|--:|--:|"
     )
     for provider in providers:
         print_speed(provider, options.rows, job(provider, options.rows, options.runs))

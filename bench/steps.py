@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
@@ -175,13 +175,12 @@ class Bench:
 
     def _tutorial_collect(self) -> None:
         """The answers in a dict, read back in the order of the rows."""
-        identity: Callable[[dict[str, Any]], str] = lambda row: row.get("custom_id") or row["key"]
         answers: dict[str, dict[str, Any]] = {}
         for path in self.answer_files():
             with path.open() as file:
                 for line in file:
                     answer = json.loads(line)
-                    answers[identity(answer)] = answer
+                    answers[answer.get("custom_id") or answer["key"]] = answer
         with (self.folder / "copied").open("w") as out:
             for number, name in enumerate(sorted(answers)):
                 answer = answers[name]

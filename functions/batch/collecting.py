@@ -1,8 +1,8 @@
 """Harvests a shard: every row of it ends as a finished line or goes again.
 
 The remainder is rows sent minus rows answered; what a provider says of its own counts is not
-asked. Answers come in any order: what was read of each is spooled to disk with an index of where it lies,
-and comes back in the order of the rows.
+asked. Answers come in any order: what was read of each is spooled to disk, with an index of where
+it lies, and comes back in the order of the rows.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from functions.batch.model import (
     Answer,
     Answered,
     Collected,
+    Group,
     Reason,
     Refusal,
     RowError,

@@ -22,8 +22,8 @@ from functions.batch.data_rows import (
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
     Oversized,
-    pack_keyed,
     pack_fresh,
+    pack_keyed,
     range_lines,
     row_key,
     rows_of,

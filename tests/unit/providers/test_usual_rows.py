@@ -48,9 +48,19 @@ VALUES = st.sampled_from(
     ]
 )
 KEYS = {
-    "openai": "model messages stream n max_tokens max_completion_tokens tools".split(),
-    "anthropic": "model messages max_tokens system tools stream betas temperature x".split(),
-    "vertex": "contents systemInstruction system_instruction generationConfig labels".split(),
+    "openai": ["model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "tools"],
+    "anthropic": [
+        "model",
+        "messages",
+        "max_tokens",
+        "system",
+        "tools",
+        "stream",
+        "betas",
+        "temperature",
+        "x",
+    ],
+    "vertex": ["contents", "systemInstruction", "system_instruction", "generationConfig", "labels"],
 }
 INNER = {"openai": "body", "anthropic": "params", "vertex": "request"}
 OUTER = ("custom_id", "method", "url", "body", "params", "request", "model", "key")
