@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from functions.batch import laps
+from functions.batch.ports import Dialect
 from functions.batch.sharding import Caps
 from functions.batch.sweeping import sweep
 from tests.support.driver import World
@@ -90,7 +91,7 @@ class CountedJob:
         self._step = ""
         twin = self._twin = TwinProvider("twin")
         self.world = World(
-            dialects=[TwinDialect("twin")],
+            dialects=[cast("Dialect", TwinDialect("twin"))],
             providers={"twin": lambda: twin},
             prices=MemoryPrices({"twin/m": rates_of(1, 1)}),
             caps=Caps(rows=ROWS),
@@ -126,7 +127,7 @@ class CountedJob:
         data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
         job_id = self._in("intake", lambda: world.drop("a.jsonl", data))
         made = self._in("plan", lambda: world.plan(job_id))
-        for piece in msgspec.json.decode(cast("bytes", world.work.get(made.manifest))):
+        for piece in msgspec.json.decode(world.work.get(made.manifest)):
             self._in("shard", lambda piece=piece: world.shard(job_id, piece))
         self._in("price", lambda: world.admit(job_id))
         number = 1

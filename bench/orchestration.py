@@ -60,7 +60,8 @@ def prices() -> dict[str, float]:
 def synthesized() -> Deployed:
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(context={**flags, "aws:cdk:bundling-stacks": []})
-    return Deployed(Template.from_stack(BatchdropStack(app, Config.from_context({}))).to_json())
+    template = Template.from_stack(BatchdropStack(app, Config.from_context({})))
+    return Deployed(dict(template.to_json()))
 
 
 def walk(definition: dict[str, Any], pick: Callable[[str, set[str]], str]) -> list[str]:

@@ -147,10 +147,16 @@ def print_memory(provider: str, sizes: list[int], found: list[dict[str, Any]]) -
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows", description=__doc__)
     parser.add_argument("--provider", choices=PROVIDERS, action="append", help="not all of them")
-    parser.add_argument("--rows", type=int, default=50_000, help="of which the speed is taken")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=20_000, help="of which the speed is taken")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[100_000, 1_000_000], help="rows, for the memory"
+    )
+    parser.add_argument(
+        "--memory-of",
+        choices=PROVIDERS,
+        action="append",
+        help="whose memory is taken; by default Vertex's, which has the largest shards",
     )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -177,7 +183,7 @@ def main() -> None:
             f"\n| step | provider | imports, MiB | {sizes} | last to first | above imports |\n"
             f"|---|---|--:|{'--:|' * len(options.sizes)}--:|--:|"
         )
-        for provider in providers:
+        for provider in options.memory_of or ["vertex"]:
             found = [job(provider, size, 0) for size in options.sizes]
             print_memory(provider, options.sizes, found)
 

@@ -29,7 +29,7 @@ def _openai(passage: str, answer: str) -> Shape:
         ],
         "max_completion_tokens": 300,
     }
-    reply = {
+    reply: dict[str, Any] = {
         "id": "chatcmpl-CfV2k0d8QmVQxqf0cCk3mNhLq2wZp",
         "object": "chat.completion",
         "created": 1_795_300_000,
@@ -57,7 +57,11 @@ def _openai(passage: str, answer: str) -> Shape:
         "service_tier": "default",
         "system_fingerprint": "fp_4c2851f862",
     }
-    response = {"status_code": 200, "request_id": "req_8f1c2d3e4b5a69788796a5b4", "body": reply}
+    response: dict[str, Any] = {
+        "status_code": 200,
+        "request_id": "req_8f1c2d3e4b5a69788796a5b4",
+        "body": reply,
+    }
     row = {"custom_id": "", "method": "POST", "url": "/v1/chat/completions", "body": body}
     return row, {
         "id": "batch_req_6741a8b1c7b08190a3f2c5d6e7f80912",

@@ -49,17 +49,7 @@ VALUES = st.sampled_from(
 )
 KEYS = {
     "openai": ["model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "tools"],
-    "anthropic": [
-        "model",
-        "messages",
-        "max_tokens",
-        "system",
-        "tools",
-        "stream",
-        "betas",
-        "temperature",
-        "x",
-    ],
+    "anthropic": ["model", "messages", "max_tokens", "system", "tools", "stream", "betas", "x"],
     "vertex": ["contents", "systemInstruction", "system_instruction", "generationConfig", "labels"],
 }
 INNER = {"openai": "body", "anthropic": "params", "vertex": "request"}
