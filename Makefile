@@ -25,7 +25,7 @@ help:
 	@echo "make demo    deploy to the embedded cloud, drop the examples, show the results"
 	@echo "make check   lint, types, unit and infrastructure tests"
 	@echo "make test    what CI runs: make check, and the end-to-end tests"
-	@echo "make bench   sizes and import times of all functions"
+	@echo "make bench   sizes, import times, speed and memory of all functions, and what they cost"
 	@echo "make clean   remove what the above made"
 
 # Both at once: each of them waits for the network most of the time.
@@ -104,6 +104,8 @@ test: setup
 
 bench: setup
 	@$(PYTHON) -m bench.imports
+	@$(PYTHON) -m bench.rows
+	@$(PYTHON) -m bench.orchestration
 
 clean:
 	rm -rf .venv node_modules .state cdk.out build .pytest_cache .ruff_cache .hypothesis *.egg-info

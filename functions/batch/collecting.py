@@ -1,12 +1,13 @@
 """Harvests a shard: every row of it ends as a finished line or goes again.
 
 The remainder is rows sent minus rows answered; what a provider says of its own counts is not
-asked. Answers come in any order: they are spooled to disk with an index of where each lies, and
-read back in the order of the rows.
+asked. Answers come in any order: what was read of each is spooled to disk, with an index of where
+it lies, and comes back in the order of the rows.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,11 +28,13 @@ from functions.batch.model import (
     Answer,
     Answered,
     Collected,
+    Group,
     Reason,
     Refusal,
     RowError,
     Shard,
     Source,
+    Weight,
     now,
 )
 from functions.batch.pausing import Pauses
@@ -87,7 +90,9 @@ class Collector(msgspec.Struct, kw_only=True):
             ):
                 found = self._fetch(shard, spool)
                 for place, row in enumerate(shard_rows(shard, self.objects)):
-                    harvest.settle(place, row, found.get(row.key), spool)
+                    where = found.get(row.key)
+                    answer = None if where is None else _spooled(spool, where)
+                    harvest.settle(place, row, answer)
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)
@@ -110,26 +115,32 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, tuple[int, int]]:
+    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, int]:
         """Where each row's answer lies in the spool. Of two answers to one row the one that
-        succeeded stays."""
-        found: dict[str, tuple[int, int]] = {}
+        succeeded stays.
+
+        One number for each row, since there may be a million: the place, the length, and whether
+        the answer succeeded.
+        """
+        found: dict[str, int] = {}
         if not shard.outputs:
             return found
-        good: set[str] = set()
         position = 0
+        mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
+        group = shard.group
         for line in self._answers(shard):
-            answer = self._parsed(line, shard)
+            answer = self._parsed(line, group, mine)
             if answer is None:
                 continue
             key = key_of(answer.id)
-            if key in good:
+            if found.get(key, 0) & _GOOD:
                 continue
-            if answer.verdict == "succeeded":
-                good.add(key)
-            spool.write(line)
-            found[key] = (position, len(line))
-            position += len(line)
+            data = _encode(answer)
+            spool.write(data)
+            size = len(data)
+            found[key] = position << _PLACE | size << 1 | (answer.verdict == "succeeded")
+            position += size
+        spool.flush()
         return found
 
     def _answers(self, shard: Shard) -> Iterator[bytes]:
@@ -140,15 +151,26 @@ class Collector(msgspec.Struct, kw_only=True):
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
                 raise
 
-    def _parsed(self, line: bytes, shard: Shard) -> Answer | None:
-        """None for a line that is no answer, or not one to this shard: its rows, if it has any,
-        count as unanswered."""
+    def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:
+        """None for a line that is no answer, or whose id has nothing of `mine`, this shard's part
+        of it: its rows, if it has any, count as unanswered."""
         try:
-            answer = self.dialect.answer(line, shard.group)
+            answer = self.dialect.answer(line, group)
         except ValueError:
             return None
-        mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         return answer if mine in answer.id else None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Answer).decode
+_GOOD = 1
+_PLACE = 40
+"""Bits below an answer's place: its length, and whether it succeeded."""
+
+
+def _spooled(spool: IO[bytes], where: int) -> Answer:
+    size = (where & (1 << _PLACE) - 1) >> 1
+    return _decode(os.pread(spool.fileno(), size, where >> _PLACE))
 
 
 class _Harvest:
@@ -193,15 +215,11 @@ class _Harvest:
         self._part = layout.part(shard.job_id, origin)
         self._failed = layout.failed_part(shard.job_id, origin)
 
-    def settle(
-        self, place: int, row: WorkRow, where: tuple[int, int] | None, spool: IO[bytes]
-    ) -> None:
-        if where is None:
+    def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
+        if answer is None:
             self._settle_unanswered(place, row)
             return
-        spool.seek(where[0])
-        answer = self._dialect.answer(spool.read(where[1]), self._shard.group)
-        row = self._charged(row, answer)
+        self._charge(row.transit, answer)
         error = answer.error
         if answer.verdict == "succeeded" or error is None:
             misfit = self._misfit(answer.text) if row.transit.made else None
@@ -210,7 +228,7 @@ class _Harvest:
                 return
             self._counts.succeeded += 1
             if answer.usage is not None:
-                self.lesson.note(self._dialect.weigh(row.line), answer.usage)
+                self.lesson.note(self._weight(row), answer.usage)
             self._finish(row, answer)
         elif answer.verdict == "failed":
             self._fail(row, error, answer)
@@ -222,16 +240,24 @@ class _Harvest:
                 self.blocked = AccountBlocked(error.code, error.message)
             self._resend(place, row, error, answer)
 
-    def _charged(self, row: WorkRow, answer: Answer) -> WorkRow:
+    def _charge(self, transit: Transit, answer: Answer) -> None:
         """What is billed is billed, whatever becomes of the row: it is added to its attempts."""
         cost, listed = self._meter.charge(answer)
-        self._routes.charge(row.transit, answer)
-        transit = msgspec.structs.replace(
-            row.transit,
-            cost=plus(row.transit.cost, cost),
-            listed=plus(row.transit.listed, listed),
+        self._routes.charge(transit, answer)
+        transit.cost = plus(transit.cost, cost)
+        transit.listed = plus(transit.listed, listed)
+
+    def _weight(self, row: WorkRow) -> Weight:
+        """As far as it teaches anything: as it was estimated when the row was read."""
+        transit = row.transit
+        if not transit.tokens:
+            return self._dialect.weigh(row.line)
+        return Weight(
+            rows=1,
+            tokens=transit.tokens,
+            max_output=transit.max_output,
+            unbounded=transit.unbounded,
         )
-        return msgspec.structs.replace(row, transit=transit)
 
     def _settle_unanswered(self, place: int, row: WorkRow) -> None:
         refusal = self._refusal
@@ -322,6 +348,7 @@ class _Harvest:
         if model is not None:
             group = msgspec.structs.replace(group, model=model)
             line = self._dialect.with_model(line, model)
+            transit = msgspec.structs.replace(transit, tokens=0)  # another model counts otherwise
             piece += PIECES
         spool = self._again.get(piece)
         if spool is None:

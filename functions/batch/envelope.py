@@ -5,6 +5,8 @@ Lines are put together from bytes: what a provider answered is copied, not decod
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from functions.batch.lines import Transit
@@ -31,7 +33,7 @@ def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -
         text=answer.text,
         response=answer.response,
         error=b"null" if answer.error is None else _encode(answer.error),
-        origin=_origin(shard),
+        origin=_origin(shard.provider, shard.model, shard.batch_id, shard.round),
         usage=_usage(answer.usage),
         cost=_cost(transit),
     )
@@ -45,7 +47,7 @@ def failed(error: RowError, custom_id: bytes, shard: Shard, transit: Transit) ->
         text=b"null",
         response=b"null",
         error=_encode(error),
-        origin=_origin(shard),
+        origin=_origin(shard.provider, shard.model, shard.batch_id, shard.round),
         usage=b"null",
         cost=_cost(transit),
     )
@@ -81,12 +83,14 @@ def _never_sent(status: bytes, reason: Reason, custom_id: bytes, cost: bytes) ->
     )
 
 
-def _origin(shard: Shard) -> bytes:
+@lru_cache(4)
+def _origin(provider: str, model: str, batch_id: str | None, number: int) -> bytes:
+    """The same for all rows of a shard."""
     return b'"provider":%b,"model":%b,"batch_id":%b,"mode":"batch","round":%d' % (
-        _encode(shard.provider),
-        _encode(shard.model),
-        _encode(shard.batch_id),
-        shard.round,
+        _encode(provider),
+        _encode(model),
+        _encode(batch_id),
+        number,
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from functions.batch.model import Weight
+
 BOM = b"\xef\xbb\xbf"
 KEY_LENGTH = 16
 """`RRRRRR-NNNNNNNNN`: range and row in the range, so that keys sort as bytes in input order."""
@@ -103,13 +105,14 @@ def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[b
             yield line
 
 
-class Transit(msgspec.Struct, array_like=True):
+class Transit(msgspec.Struct, array_like=True, gc=False):
     """What a row on its way has gone through: rounds spent by failures of its own, times sent
     again for another cause, the last error, to be told if it never succeeds, and what its
     attempts cost so far, in picodollars, and would have cost in real time; null: unknown.
 
     `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema. `route`:
-    the number of the recipe's route that the row took, -1 for none."""
+    the number of the recipe's route that the row took, -1 for none. The rest is what the row was
+    estimated to weigh; no `tokens`: it has to be weighed again."""
 
     failures: int = 0
     resends: int = 0
@@ -120,18 +123,32 @@ class Transit(msgspec.Struct, array_like=True):
     made: bool = False
     misfits: int = 0
     route: int = -1
+    tokens: int = 0
+    max_output: int = 0
+    unbounded: int = 0
 
 
 _transit = msgspec.json.Decoder(Transit)
-_FRESH = msgspec.json.encode(Transit())
-MADE = Transit(made=True)
 
 
 def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
     """One line of a source: key, what the row has gone through, the user's line as it was, or the
     one that a recipe made."""
-    header = _FRESH if transit is None else msgspec.json.encode(transit)
+    header = msgspec.json.encode(transit or Transit())
     return b"%b %b\t%b\n" % (key.encode(), header, line)
+
+
+def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) -> bytes:
+    """The same, of a row that was never sent. `route` is null where no recipe made it."""
+    return b"%b [0,0,null,null,0,0,%b,0,%d,%d,%d,%d]\t%b\n" % (
+        key.encode(),
+        b"false" if route is None else b"true",
+        -1 if route is None else route,
+        weight.tokens,
+        weight.max_output,
+        weight.unbounded,
+        line,
+    )
 
 
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:

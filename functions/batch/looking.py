@@ -67,6 +67,16 @@ def dialect_of(fields: dict[str, msgspec.Raw], dialects: Sequence[Dialect]) -> D
     return None
 
 
+def is_utf8(line: bytes) -> bool:
+    if line.isascii():
+        return True
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode(line: bytes) -> dict[str, msgspec.Raw]:
     """The line's top-level keys. Raises `InvalidRow` for what is not a JSON object in UTF-8."""
     if b"\0" in line:

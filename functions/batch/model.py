@@ -128,7 +128,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     output: int
 
 
-class Weight(msgspec.Struct, kw_only=True):
+class Weight(msgspec.Struct, kw_only=True, gc=False):
     """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
     `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask
     for several) come from a row that sets them no limit."""
@@ -161,6 +161,15 @@ class Weight(msgspec.Struct, kw_only=True):
         self.max_output += other.max_output
         self.unbounded += other.unbounded
 
+    def holds(self, other: Weight, limits: Limits) -> bool:
+        """Whether both fit together."""
+        return (
+            self.rows + other.rows <= limits.rows
+            and self.bytes + other.bytes <= limits.bytes
+            and self.inputs + other.inputs <= limits.inputs
+            and self.output + other.output <= limits.output
+        )
+
     def fits(self, limits: Limits) -> bool:
         return (
             self.rows <= limits.rows
@@ -170,7 +179,7 @@ class Weight(msgspec.Struct, kw_only=True):
         )
 
 
-class ParsedRow(msgspec.Struct, frozen=True):
+class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     """What sharding needs to know of a line."""
 
     group: Group
@@ -429,7 +438,7 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
     shard_id: str
 
 
-class Usage(msgspec.Struct, kw_only=True):
+class Usage(msgspec.Struct, kw_only=True, gc=False):
     """Tokens. Input includes cache reads and writes, output includes reasoning.
 
     For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
@@ -453,7 +462,7 @@ class RowError(msgspec.Struct, kw_only=True):
     retryable: bool
 
 
-class Answer(msgspec.Struct, kw_only=True):
+class Answer(msgspec.Struct, kw_only=True, gc=False):
     """What a provider said to one row.
 
     `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;

@@ -6,6 +6,7 @@ Whole numbers add up exactly, in whatever order; dollars are for showing, and fo
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -31,6 +32,7 @@ def dollars(amount: int | None) -> float | None:
     return None if amount is None else amount / DOLLAR
 
 
+@lru_cache(1_024)
 def number(amount: int | None) -> bytes:
     """The amount in dollars as a JSON number: all of its digits, no exponent."""
     if amount is None:

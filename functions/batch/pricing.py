@@ -64,6 +64,14 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
     for tier in prices:
         if usage.input_tokens > tier.above:
             price = tier
+    if (
+        price.input is not None
+        and price.output is not None
+        and not (usage.cached_input_tokens or usage.cache_write_tokens)
+        and not (usage.kinds or usage.web_searches)
+        and usage.input_tokens >= 0 <= usage.output_tokens
+    ):
+        return usage.input_tokens * price.input + usage.output_tokens * price.output
     written_1h = usage.cache_write_1h_tokens
     written = usage.cache_write_tokens - written_1h
     text_in = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens

@@ -15,7 +15,7 @@ from functions.batch.model import Shard, ShardManifest
 from functions.batch.ports import Dialect, Objects
 
 
-class WorkRow(msgspec.Struct, frozen=True):
+class WorkRow(msgspec.Struct, frozen=True, gc=False):
     """`packed` is the row's line in its source, without the newline."""
 
     key: str

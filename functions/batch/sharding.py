@@ -21,16 +21,14 @@ from functions.batch.data_rows import (
 )
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
-    MADE,
     Oversized,
-    Transit,
+    pack_fresh,
     pack_keyed,
-    pack_row,
     range_lines,
     row_key,
     rows_of,
 )
-from functions.batch.looking import decode, dialect_of
+from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import (
     Group,
     Job,
@@ -162,6 +160,7 @@ class _RowSorter:
         self._recipe = recipe
         self._job_id = job.job_id
         self._number = number
+        self._prefix = row_key(number, 0)[:-9]
         self._objects = objects
         self._caps = caps
         self._directory = directory
@@ -178,11 +177,18 @@ class _RowSorter:
         self._unreadable = layout.unreadable_part(self._job_id, origin)
         self._records = layout.record_part(self._job_id, origin)
         self._routes: dict[int, int] = {}
+        self._last: Dialect | None = None  # whose the row before was: most files have one
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()
         fields: dict[str, msgspec.Raw] = {}
-        dialect: Dialect | None = None
+        dialect = self._last
+        if dialect is not None and type(line) is bytes and self._recipe is None and is_utf8(line):
+            row = dialect.parse_usual(line)
+            if row is not None and row.weight.bytes <= self._limits_of(row.group, dialect).bytes:
+                self._keep(key, line, row, dialect)
+                return
+        dialect = None
         try:
             if isinstance(line, Oversized):
                 raise InvalidRow(
@@ -196,7 +202,8 @@ class _RowSorter:
                 raise _unknown_shape()
             if self._recipe is not None and dialect.provider == self._recipe.provider:
                 line, fields = self._with_model(line, fields)
-            self._keep(key, pack_row(key, line), dialect.parse(line, fields), dialect)
+            self._keep(key, line, dialect.parse(line, fields), dialect)
+            self._last = dialect
         except InvalidRow as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
@@ -217,8 +224,7 @@ class _RowSorter:
             if dialect is None:
                 raise _unknown_shape()
             parsed = dialect.parse(made.line, fields)
-            transit = MADE if made.route < 0 else Transit(made=True, route=made.route)
-            self._keep(key, pack_row(key, made.line, transit), parsed, dialect)
+            self._keep(key, made.line, parsed, dialect, made.route)
             self._routes[made.route] = self._routes.get(made.route, 0) + 1
         except InvalidRow as error:
             # Its record is kept already, and stands in for it.
@@ -228,7 +234,7 @@ class _RowSorter:
         self._set_aside(self._next_key(), row.text, row.error, b"null")
 
     def _next_key(self) -> str:
-        key = row_key(self._number, self._counts.total)
+        key = f"{self._prefix}{self._counts.total:09d}"
         self._counts.total += 1
         return key
 
@@ -242,22 +248,29 @@ class _RowSorter:
         fields = {"model": msgspec.Raw(msgspec.json.encode(recipe.model)), **fields}
         return msgspec.json.encode(fields), fields
 
-    def _keep(self, key: str, packed: bytes, row: ParsedRow, dialect: Dialect) -> None:
-        limits = self._limits.get(row.group)
-        if limits is None:
-            limits = self._limits[row.group] = self._caps.lower(dialect.limits(row.group))
-        if row.weight.bytes > limits.bytes:
+    def _keep(
+        self, key: str, line: bytes, row: ParsedRow, dialect: Dialect, route: int | None = None
+    ) -> None:
+        group, weight = row.group, row.weight
+        limits = self._limits_of(group, dialect)
+        if weight.bytes > limits.bytes:
             raise InvalidRow(
                 "too_large",
-                f"The row needs {row.weight.bytes} bytes; a batch file holds {limits.bytes}.",
+                f"The row needs {weight.bytes} bytes; a batch file holds {limits.bytes}.",
             )
-        spool = self._open.get(row.group)
-        if spool is not None and not spool.weight.plus(row.weight).fits(limits):
-            self._store(self._open.pop(row.group))
+        spool = self._open.get(group)
+        if spool is not None and not spool.weight.holds(weight, limits):
+            self._store(self._open.pop(group))
             spool = None
         if spool is None:
-            spool = self._open_spool(row.group)
-        spool.add(key, packed, row.weight)
+            spool = self._open_spool(group)
+        spool.add(key, pack_fresh(key, line, weight, route), weight)
+
+    def _limits_of(self, group: Group, dialect: Dialect) -> Limits:
+        limits = self._limits.get(group)
+        if limits is None:
+            limits = self._limits[group] = self._caps.lower(dialect.limits(group))
+        return limits
 
     def _open_spool(self, group: Group) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:

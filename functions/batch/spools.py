@@ -14,18 +14,17 @@ class Spool:
 
     def __init__(self, key: str, directory: Path) -> None:
         self.key = key
-        self.rows = 0
         self.first = ""
         self.last = ""
         self._path = directory / key.replace("/", "_")
         self._file: IO[bytes] = self._path.open("wb", buffering=1 << 18)
+        self._write = self._file.write
 
     def add(self, row_key: str, line: bytes) -> None:
-        if not self.rows:
+        if not self.first:
             self.first = row_key
         self.last = row_key
-        self.rows += 1
-        self._file.write(line)
+        self._write(line)
 
     def store(self, objects: Objects) -> Part:
         """Uploads what was added and frees the disk."""

@@ -82,6 +82,9 @@ class TwinDialect:
             raise InvalidRow("no_model", str(error)) from error
         return ParsedRow(Group(self.provider, "/twin", model), self.weigh(line))
 
+    def parse_usual(self, line: bytes) -> ParsedRow | None:
+        return None
+
     def weigh(self, line: bytes) -> Weight:
         return Weight(rows=1, bytes=len(line), tokens=len(line), max_output=MAX_OUTPUT)
 

@@ -29,6 +29,7 @@ LIMITS = Limits(rows=100_000, bytes=150_000_000, inputs=100_000, output=2_000_00
 """Bytes below the API's 256 MB: a shard lies on a function's disk whole and goes out in one call
 that cannot be resumed, so its size is what a broken connection costs."""
 
+_NONE = msgspec.Raw()
 _SAMPLING = ("temperature", "top_p", "top_k")
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -54,12 +55,30 @@ class _Params(msgspec.Struct):
     output_config: msgspec.Raw = msgspec.Raw()
 
 
+class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+    """Params of which nothing has to be looked at twice."""
+
+    model: str
+    max_tokens: int
+    messages: list[Message]
+    system: object = None
+    stop_sequences: object = None
+    metadata: object = None
+
+
+class _UsualRow(msgspec.Struct):
+    custom_id: msgspec.Raw
+    params: _Usual
+    body: msgspec.Raw = msgspec.Raw()
+
+
 class _Block(msgspec.Struct):
     type: object = None
     citations: object = None
 
 
 # Numbers may be larger than a double: they are the provider's to refuse.
+_usual_row = msgspec.json.Decoder(_UsualRow, float_hook=float)
 _params = msgspec.json.Decoder(_Params, float_hook=float)
 _messages = msgspec.json.Decoder(list[Message], float_hook=float)
 
@@ -94,6 +113,29 @@ class AnthropicDialect:
             max_output=tokens,
         )
         return ParsedRow(group, weight)
+
+    def parse_usual(self, line: bytes) -> ParsedRow | None:
+        """Text alone, without tools, sampling parameters or betas."""
+        try:
+            row = _usual_row.decode(line)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        params = row.params
+        messages = params.messages
+        tokens = params.max_tokens
+        if row.body or not params.model or tokens < 1 or not messages:
+            return None
+        for message in messages:
+            if type(message.content) is not str:
+                return None
+        weight = Weight(
+            rows=1,
+            bytes=len(line) + ID_ROOM,
+            output=_expected_output(tokens),
+            tokens=round(input_tokens(messages, params.system, _NONE, _NONE)),
+            max_output=tokens,
+        )
+        return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

@@ -154,6 +154,8 @@ def _usage(usage: _Usage | None, searches: int = 0) -> Usage | None:
 
 
 def _kinds(given: _Details, made: _Details) -> dict[str, int] | None:
+    if not (given.audio_tokens or given.image_tokens or made.audio_tokens or made.image_tokens):
+        return None
     counts = {
         "input_audio": given.audio_tokens,
         "input_image": given.image_tokens,

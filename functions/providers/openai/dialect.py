@@ -18,9 +18,11 @@ from functions.providers.openai.tokens import Body, Chat, answers_of, chat_token
 
 PROVIDER = "openai"
 
+_CHAT = "/v1/chat/completions"
+
 ENDPOINTS = (
     "/v1/responses",
-    "/v1/chat/completions",
+    _CHAT,
     "/v1/embeddings",
     "/v1/completions",
     "/v1/moderations",
@@ -45,6 +47,15 @@ _IMAGE_BYTES = 3_000_000  # base64 of a 1,024 x 1,024 PNG
 # Numbers may be larger than a double: they are the provider's to refuse.
 _body = msgspec.json.Decoder(Body, float_hook=float)
 _chat = msgspec.json.Decoder(Chat, float_hook=float)
+
+
+class _ChatRow(msgspec.Struct):
+    method: str
+    url: str
+    body: Chat
+
+
+_chat_row = msgspec.json.Decoder(_ChatRow, float_hook=float)
 
 
 class OpenAIDialect:
@@ -93,6 +104,29 @@ class OpenAIDialect:
         )
         return ParsedRow(Group(PROVIDER, endpoint, body.model), weight)
 
+    def parse_usual(self, line: bytes) -> ParsedRow | None:
+        """Chat completions."""
+        try:
+            row = _chat_row.decode(line)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        body = row.body
+        model = body.model
+        if row.method != "POST" or row.url != _CHAT or not model or body.stream:
+            return None
+        if b"\\u0000" in line:
+            return None
+        asked, most = answers_of(_CHAT, body)
+        weight = Weight(
+            rows=1,
+            bytes=len(line) + ID_ROOM,
+            output=_text_bytes(asked, most),
+            tokens=round(chat_tokens(body)),
+            max_output=asked * most,
+            unbounded=0 if most else asked,
+        )
+        return ParsedRow(Group(PROVIDER, _CHAT, model), weight)
+
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
 
@@ -113,7 +147,7 @@ class OpenAIDialect:
 
 
 def _read(raw: msgspec.Raw, endpoint: str) -> Body | Chat:
-    if endpoint == "/v1/chat/completions":
+    if endpoint == _CHAT:
         try:
             return _chat.decode(raw)
         except msgspec.ValidationError:
@@ -140,5 +174,9 @@ def _expected_output(endpoint: str, asked: int, most: int, inputs: int) -> int:
         return inputs * _EMBEDDING_BYTES
     if endpoint.startswith("/v1/images/"):
         return asked * _IMAGE_BYTES
+    return _text_bytes(asked, most)
+
+
+def _text_bytes(asked: int, most: int) -> int:
     tokens = min(most or _DEFAULT_TOKENS, _MOST_TOKENS)
     return _ENVELOPE_BYTES + (asked or 1) * tokens * _TOKEN_BYTES

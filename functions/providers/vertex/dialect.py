@@ -9,6 +9,7 @@ Limits: 200,000 requests (embeddings: 1,000,000) and 1 GB a file
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -19,7 +20,7 @@ from functions.providers.fields import check_nul, decode_fields, replaced, strin
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
-from functions.providers.vertex.tokens import request_tokens
+from functions.providers.vertex.tokens import plain_tokens, request_tokens
 
 PROVIDER = "vertex"
 GENERATE = "generateContent"
@@ -62,6 +63,15 @@ class _Generation(msgspec.Struct, rename="camel"):
     response_schema: msgspec.Raw = msgspec.Raw()
     response_json_schema: msgspec.Raw = msgspec.Raw()
 
+
+class _UsualRow(msgspec.Struct):
+    model: str
+    request: msgspec.Raw
+    body: msgspec.Raw = msgspec.Raw()
+    params: msgspec.Raw = msgspec.Raw()
+
+
+_usual_row = msgspec.json.Decoder(_UsualRow)
 
 _generation = {
     "generationConfig": msgspec.json.Decoder(_Generation, float_hook=float),
@@ -108,6 +118,34 @@ class VertexDialect:
             unbounded=0 if most else asked,
         )
         return ParsedRow(Group(PROVIDER, endpoint, model, importable.variant), weight)
+
+    def parse_usual(self, line: bytes) -> ParsedRow | None:
+        """Text alone, without tools or labels."""
+        try:
+            row = _usual_row.decode(line)
+            usual = importing.usual(row.request)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        model = row.model
+        if usual is None or row.body or row.params or not model or _OLD_EMBEDDING.match(model):
+            return None
+        if b"\\u0000" in line:
+            return None
+        config = _remembered_config(bytes(usual.generation))
+        if config is None:
+            return None
+        size = len(row.request) + _ID_ROOM
+        asked = positive(config.candidate_count) or 1
+        most = positive(config.max_output_tokens)
+        weight = Weight(
+            rows=1,
+            bytes=size,
+            output=size + _ENVELOPE_BYTES + _expected_bytes(asked, most),
+            tokens=round(plain_tokens(usual.plain)),
+            max_output=asked * most,
+            unbounded=0 if most else asked,
+        )
+        return ParsedRow(Group(PROVIDER, GENERATE, model), weight)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
@@ -185,6 +223,22 @@ def _config(sent: dict[str, bytes]) -> _Generation | _SnakeGeneration:
             except msgspec.MsgspecError:
                 break
     return _Generation()
+
+
+@lru_cache(256)
+def _remembered_config(data: bytes) -> _Generation | _SnakeGeneration | None:
+    """The configuration of a request that needs no look at its own: none has a schema, or differs
+    from the usual types."""
+    if not data:
+        return _Generation()
+    try:
+        found = _importable({"generationConfig": msgspec.Raw(data)}, GENERATE)
+    except InvalidRow:
+        return None
+    config = _config(found.sent)
+    if found.variant or config.response_schema or config.response_json_schema:
+        return None
+    return config
 
 
 def _expected_bytes(asked: int, most: int) -> int:

@@ -77,6 +77,33 @@ class Importable(msgspec.Struct, frozen=True):
     variant: str
 
 
+class Usual(msgspec.Struct, frozen=True):
+    """A request for text that can be sent as it is, but for its configuration."""
+
+    plain: list[Plain]
+    generation: msgspec.Raw
+
+
+class _UsualRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    contents: list[TextContent]
+    system_instruction: TextContent | msgspec.UnsetType = msgspec.UNSET
+    generation_config: msgspec.Raw = msgspec.Raw()
+
+
+_usual = msgspec.json.Decoder(_UsualRequest)
+
+
+def usual(data: msgspec.Raw) -> Usual | None:
+    """None, or an error of the decoder, for a request that has more than text in it."""
+    request = _usual.decode(data)
+    if not request.contents:
+        return None
+    plain: list[Plain] = [request.contents]
+    if request.system_instruction is not msgspec.UNSET:
+        plain.append(request.system_instruction)
+    return Usual(plain, request.generation_config)
+
+
 def importable(request: dict[str, msgspec.Raw], shape: Fields) -> Importable:
     """Raises `InvalidRow`."""
     sent: dict[str, bytes] = {}

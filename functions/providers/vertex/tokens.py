@@ -10,6 +10,7 @@ image.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from math import ceil
 
 import msgspec
@@ -25,7 +26,7 @@ from functions.providers.content import (
     tokens_of,
 )
 from functions.providers.media import UNSEEN, Media, from_base64, kind_of
-from functions.providers.vertex.importing import Importable
+from functions.providers.vertex.importing import Importable, Plain
 
 TURN = 1
 
@@ -46,13 +47,18 @@ _CONTENTS = frozenset({"contents", "content", "systemInstruction", "system_instr
 _content = msgspec.json.Decoder(float_hook=float)
 
 
-def request_tokens(request: Importable, model: str) -> float:
+def plain_tokens(contents: Iterable[Plain]) -> float:
     tokens = 0.0
-    for plain in request.plain.values():
+    for plain in contents:
         for content in plain if isinstance(plain, list) else (plain,):
             tokens += TURN
             for part in content.parts:
                 tokens += text_tokens(part.text)
+    return tokens
+
+
+def request_tokens(request: Importable, model: str) -> float:
+    tokens = plain_tokens(request.plain.values())
     for name, data in request.sent.items():
         if name == "tools":
             tokens += raw_json(data)
