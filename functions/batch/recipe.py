@@ -49,6 +49,7 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     response_schema: msgspec.Raw = msgspec.Raw(b"null")
     escalate_to: str | None = None
     limits: JobLimits = msgspec.field(default_factory=JobLimits)
+    canary: bool = True
     v: int = 1
 
     @property

@@ -55,6 +55,7 @@ class RecipeFiles:
             response_schema=msgspec.Raw(msgspec.json.encode(recipe.response_schema)),
             escalate_to=recipe.escalate_to,
             limits=_limits(recipe),
+            canary=recipe.canary == "auto",
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:
