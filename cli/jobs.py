@@ -69,7 +69,7 @@ def approve(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job id, or its beginning.")],
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Let a job start that waits for an approval."""
+    """Let a job start, or go on, that waits for an approval."""
     _answer(job, stack, command="Approve Job", told="is approved")
 
 
@@ -77,7 +77,7 @@ def refuse(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job id, or its beginning.")],
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Refuse a job that waits for an approval: nothing of it is sent."""
+    """Refuse a job that waits for an approval: nothing more of it is sent."""
     _answer(job, stack, command="Refuse Job", told="is refused")
 
 

@@ -17,7 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from functions.batch.admission import UNANSWERED_DAYS
+from functions.batch.model import UNANSWERED_DAYS
 from functions.batch.planning import WAIT_SECONDS
 from infra.acknowledgments import acknowledge_wildcard, executions_of, objects_of
 from infra.functions import Function
@@ -157,8 +157,18 @@ class JobWorkflow(Construct):
         assemble = self._step("Assemble", self._functions.assemble, result_path="$.assembled").next(
             self._report
         )
+        waiting = ask(
+            self,
+            "Ask about the canary",
+            self._functions.ask,
+            payload={"job_id": sfn.JsonPath.string_at("$.job_id"), "question": "canary"},
+            days=UNANSWERED_DAYS,
+        )
+        waiting.add_catch(reconcile, errors=TIMEOUT, result_path="$.canary_unanswered")
+        waiting.add_catch(self._report, errors=ALL, result_path=FAILURE)
         decide = sfn.Choice(self, "Rows remain?")
         run = "$.round.run"
+        decide.when(sfn.Condition.string_equals(run, "ask"), waiting.next(reconcile))
         decide.when(sfn.Condition.string_equals(run, "inline"), self._few().next(reconcile))
         decide.when(sfn.Condition.string_equals(run, "distributed"), self._many().next(reconcile))
         decide.otherwise(assemble)

@@ -1,4 +1,4 @@
-"""Questions to people, beside their jobs: `JOB#<job_id>` / `APPROVAL`."""
+"""Questions to people, beside their jobs: `JOB#<job_id>` / `APPROVAL`, `APPROVAL#canary`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from functions.aws.objects import code_of
-from functions.batch.ports import Approval, ApprovalAnswer
+from functions.batch.ports import Approval, ApprovalAnswer, Question
 
 
 class DynamoApprovals:
@@ -17,22 +17,24 @@ class DynamoApprovals:
         self._dynamodb = dynamodb
         self._table = table
 
-    def ask(self, job_id: str, token: str) -> Approval:
+    def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
         item = self._update(
-            job_id,
+            _key(job_id, question),
             "SET #token = :token, v = :v",
             values={":token": {"S": token}, ":v": {"N": "1"}},
             names={"#token": "token"},
         )
         return _approval(job_id, item)
 
-    def told(self, job_id: str) -> None:
-        self._update(job_id, "SET told = :yes", values={":yes": {"BOOL": True}})
+    def told(self, job_id: str, question: Question = "start") -> None:
+        self._update(_key(job_id, question), "SET told = :yes", values={":yes": {"BOOL": True}})
 
-    def answer(self, job_id: str, answer: ApprovalAnswer) -> Approval | None:
+    def answer(
+        self, job_id: str, answer: ApprovalAnswer, question: Question = "start"
+    ) -> Approval | None:
         try:
             item = self._update(
-                job_id,
+                _key(job_id, question),
                 "SET answer = if_not_exists(answer, :answer)",
                 values={":answer": {"S": answer}},
                 condition="attribute_exists(pk)",
@@ -43,15 +45,15 @@ class DynamoApprovals:
             return None
         return _approval(job_id, item)
 
-    def find(self, job_id: str) -> Approval | None:
+    def find(self, job_id: str, question: Question = "start") -> Approval | None:
         item = self._dynamodb.get_item(
-            TableName=self._table, Key=_key(job_id), ConsistentRead=True
+            TableName=self._table, Key=_key(job_id, question), ConsistentRead=True
         ).get("Item")
         return None if item is None else _approval(job_id, item)
 
     def _update(
         self,
-        job_id: str,
+        key: dict[str, Any],
         expression: str,
         *,
         values: dict[str, Any],
@@ -60,7 +62,7 @@ class DynamoApprovals:
     ) -> dict[str, Any]:
         call: dict[str, Any] = {
             "TableName": self._table,
-            "Key": _key(job_id),
+            "Key": key,
             "UpdateExpression": expression,
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
@@ -72,8 +74,9 @@ class DynamoApprovals:
         return self._dynamodb.update_item(**call)["Attributes"]
 
 
-def _key(job_id: str) -> dict[str, Any]:
-    return {"pk": {"S": f"JOB#{job_id}"}, "sk": {"S": "APPROVAL"}}
+def _key(job_id: str, question: Question) -> dict[str, Any]:
+    sort = "APPROVAL" if question == "start" else f"APPROVAL#{question}"
+    return {"pk": {"S": f"JOB#{job_id}"}, "sk": {"S": sort}}
 
 
 def _approval(job_id: str, item: dict[str, Any]) -> Approval:

@@ -13,17 +13,23 @@ from typing import Literal
 
 import msgspec
 
+from functions.batch import canary
 from functions.batch.estimating import estimate, find_prices, weigh
-from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, Reason, Source
+from functions.batch.model import (
+    FINAL_JOB_STATUSES,
+    UNANSWERED_DAYS,
+    Job,
+    JobStatus,
+    Reason,
+    Source,
+)
 from functions.batch.money import Estimate, picodollars, shown
 from functions.batch.overrides import Overrides
 from functions.batch.ports import Approvals, Budget, Budgets, Ledger, Objects, Prices, Shortfall
+from functions.batch.pricing import PriceList
 from functions.batch.reconcile import range_results
 
 Admission = Literal["start", "ask", "report"]
-
-UNANSWERED_DAYS = 3
-"""After which a job that nobody approved is refused."""
 
 _STARTED: frozenset[JobStatus] = frozenset({"running", "paused", "assembling"})
 _PERIODS = {"daily": "day", "monthly": "month"}
@@ -41,6 +47,7 @@ class Gate(msgspec.Struct, kw_only=True):
     allowance: int | None = None
     daily_budget_usd: Decimal | None = None
     monthly_budget_usd: Decimal | None = None
+    canary_above: int = canary.ABOVE
 
     def admit(self, job_id: str, *, unanswered: bool = False) -> Admission:
         """May run twice, and again for a job that was admitted before: it stays so.
@@ -53,7 +60,7 @@ class Gate(msgspec.Struct, kw_only=True):
         made = self._estimate(job)
         if job.estimate != made:
             self.ledger.update_job(job_id, {"estimate": made})
-        if job.cancel_requested or job.status in _STARTED:
+        if job.cancel_requested or job.status in _STARTED or job.round:
             return self._start(job)
         reason = self._beyond_bounds(job, made) or self._over_cap(job, made)
         if reason is None and self._needs_approval(job, made):
@@ -81,10 +88,24 @@ class Gate(msgspec.Struct, kw_only=True):
             prices=self.prices,
             overrides={**self.overrides, **own},
         )
-        return estimate(weights, prices, allowance=self.allowance, learned=self.ledger.learned)
+        made = estimate(weights, prices, allowance=self.allowance, learned=self.ledger.learned)
+        if canary.is_due(sources, self.canary_above):
+            made.canary = self._canary(job, sources, prices)
+        return made
+
+    def _canary(self, job: Job, sources: list[Source], prices: PriceList) -> int | None:
+        """As it was expected before its own answers taught better."""
+        if job.round and job.estimate is not None:
+            return job.estimate.canary
+        weights = weigh(canary.split(sources)[0])
+        learned = self.ledger.learned
+        return estimate(weights, prices, allowance=self.allowance, learned=learned).expected
 
     def _start(self, job: Job) -> Admission:
-        """Back to where Reconcile takes it up; one that waits has been answered, or cancelled."""
+        """Back to where Reconcile takes it up; one that waits has been answered, or cancelled. One
+        that waits because of its canary has not: Reconcile asks again."""
+        if job.round:
+            return "start"
         self.ledger.change_status(job.job_id, "awaiting_approval", "planning", {"reason": None})
         return "start"
 

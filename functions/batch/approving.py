@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.admission import UNANSWERED_DAYS, figures
+from functions.batch.admission import figures
 from functions.batch.costs import cost
-from functions.batch.model import Job
-from functions.batch.ports import Alerts, Approvals, Events, Ledger, Workflows
+from functions.batch.model import UNANSWERED_DAYS, Job
+from functions.batch.ports import Alerts, Approval, Approvals, Events, Ledger, Question, Workflows
 
 
 class Asker(msgspec.Struct, kw_only=True):
@@ -26,41 +26,61 @@ class Asker(msgspec.Struct, kw_only=True):
     events: Events
     alerts: Alerts
 
-    def ask(self, job_id: str, token: str) -> None:
+    def ask(self, job_id: str, token: str, question: Question = "start") -> None:
         """`token` wakes the workflow. May run twice, and in a later execution of the job: a new
         token replaces the old one, and nobody is asked again who was asked."""
-        said = self.approvals.ask(job_id, token)
+        said = self.approvals.ask(job_id, token, question)
         job = self.ledger.job(job_id)
         if said.answer is not None or job.cancel_requested:
             self.workflows.wake(token)
             return
-        self.ledger.change_status(job_id, "planning", "awaiting_approval", {"reason": None})
+        if question == "start":
+            self.ledger.change_status(job_id, "planning", "awaiting_approval", {"reason": None})
+        else:
+            for status in ("running", "paused"):
+                self.ledger.change_status(job_id, status, "awaiting_approval", {})
         if said.told:
             return
-        self.alerts.alert(f"Batchdrop: job {job_id} waits for approval", self._message(job))
+        self.alerts.alert(
+            f"Batchdrop: job {job_id} waits for approval", self._message(job, question)
+        )
         self.events.publish(
             "Job Awaiting Approval",
             {
                 "job_id": job_id,
                 "status": "awaiting_approval",
                 "input": {"bucket": job.bucket, "key": job.key, "bytes": job.bytes},
+                "reason": job.reason if question == "canary" else None,
                 "cost": cost(job.estimate, []),
             },
         )
-        self.approvals.told(job_id)
+        self.approvals.told(job_id, question)
 
-    def _message(self, job: Job) -> str:
+    def _message(self, job: Job, question: Question) -> str:
+        """What there is to decide, and how to."""
+        what = self._figures(job) if question == "start" else _trouble(job)
+        go = "let it start" if question == "start" else "let the rest go on"
+        return (
+            f"{job.key}: {what}"
+            f"\n\nTo {go}:\n  batchdrop approve {job.job_id} --stack {self.stack}"
+            f"\nTo refuse it:\n  batchdrop refuse {job.job_id} --stack {self.stack}"
+            f"\n\nWithout an answer it is refused after {UNANSWERED_DAYS} days."
+        )
+
+    def _figures(self, job: Job) -> str:
         assert job.estimate is not None  # written by the step before
         unknown = f" No price is known for {', '.join(job.estimate.unpriced)}."
         unbounded = f" {job.estimate.unbounded} rows have no limit on their output."
         return (
-            f"{job.key}: {figures(job.estimate)}"
+            f"{figures(job.estimate)}"
             f"{unknown if job.estimate.unpriced else ''}"
             f"{unbounded if job.estimate.unbounded else ''}"
-            f"\n\nTo let it start:\n  batchdrop approve {job.job_id} --stack {self.stack}"
-            f"\nTo refuse it:\n  batchdrop refuse {job.job_id} --stack {self.stack}"
-            f"\n\nWithout an answer it is refused after {UNANSWERED_DAYS} days."
         )
+
+
+def _trouble(job: Job) -> str:
+    assert job.reason is not None  # written by the step before
+    return job.reason.message
 
 
 def reply(
@@ -70,8 +90,9 @@ def reply(
     approvals: Approvals,
     workflows: Workflows,
 ) -> bool:
-    """Whether the answer counts: False if the job never asked, or was answered otherwise."""
-    said = approvals.answer(job_id, answer)
+    """Whether the answer counts: False if the job never asked, or was answered otherwise. It is to
+    the job's last question: the one about its canary, once that was asked."""
+    said = approvals.answer(job_id, answer, "canary") or approvals.answer(job_id, answer)
     if said is None:
         return False
     workflows.wake(said.token)
@@ -80,6 +101,6 @@ def reply(
 
 def wake(job_id: str, *, approvals: Approvals, workflows: Workflows) -> None:
     """For a job that was cancelled: it need not wait any longer."""
-    said = approvals.find(job_id)
+    said: Approval | None = approvals.find(job_id, "canary") or approvals.find(job_id)
     if said is not None:
         workflows.wake(said.token)

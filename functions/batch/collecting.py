@@ -201,6 +201,8 @@ class _Harvest:
             self._misfit = collector.fitting(recipe.schema)
             self._stronger = recipe.escalate_to
         self._counts = Answered()
+        self._unfit = 0
+        self._cut = 0
         self._most_resends = 0
         self._delay = 0
         self.blocked: AccountBlocked | None = None
@@ -227,6 +229,7 @@ class _Harvest:
                 self._misfitting(place, row, answer, misfit)
                 return
             self._counts.succeeded += 1
+            self._cut += answer.cut
             if answer.usage is not None:
                 self.lesson.note(self._weight(row), answer.usage)
             self._finish(row, answer)
@@ -295,6 +298,7 @@ class _Harvest:
         if self._cancelled or transit.misfits:
             self._fail(row, error, msgspec.structs.replace(answer, verdict="failed", error=error))
             return
+        self._unfit += 1
         transit = _after(transit, error, misfits=transit.misfits + 1)
         self._go_again(place, row, transit, model=self._stronger)
 
@@ -375,6 +379,8 @@ class _Harvest:
             bill=self._meter.bill,
             routes=self._routes.routes,
             one_model=self._routes.one_model,
+            unfit=self._unfit,
+            cut=self._cut,
         )
 
     def _remainder(self) -> Iterator[Source]:

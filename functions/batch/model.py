@@ -40,6 +40,12 @@ MAX_RESENDS = 10
 GAVE_UP = "gave_up"
 """Code of the rows of a shard whose workflow never came to its end."""
 
+UNANSWERED_DAYS = 3
+"""After which a job that nobody approved is refused."""
+
+CANARY_ROWS = 100
+"""Of each group, which a big job sends first."""
+
 BATCH_GONE = "batch_gone"
 """Code of a batch that its provider does not know any more."""
 
@@ -152,6 +158,17 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
             unbounded=self.unbounded + other.unbounded,
         )
 
+    def minus(self, other: Weight) -> Weight:
+        return Weight(
+            rows=self.rows - other.rows,
+            bytes=self.bytes - other.bytes,
+            inputs=self.inputs - other.inputs,
+            output=self.output - other.output,
+            tokens=self.tokens - other.tokens,
+            max_output=self.max_output - other.max_output,
+            unbounded=self.unbounded - other.unbounded,
+        )
+
     def add(self, other: Weight) -> None:
         self.rows += other.rows
         self.bytes += other.bytes
@@ -204,14 +221,25 @@ class Part(msgspec.Struct, kw_only=True):
     last: str
 
 
+class Head(msgspec.Struct, kw_only=True):
+    """The first `CANARY_ROWS` rows of a source: the last one's key, and what they weigh."""
+
+    last: str
+    weight: Weight
+
+
 class Source(Part, kw_only=True):
     """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
-    batch that held them was refused without naming the row."""
+    batch that held them was refused without naming the row. Of the object's lines `skip` are left
+    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has."""
 
     group: Group
     weight: Weight
     alone: bool = False
     delay_seconds: int = 0
+    skip: int = 0
+    take: int = 0
+    head: Head | None = None
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -248,7 +276,9 @@ class ShardManifest(msgspec.Struct, kw_only=True):
 
 
 class Collected(msgspec.Struct, kw_only=True):
-    """What one shard came to. `remainder`: the rows that go again.
+    """What one shard came to. `remainder`: the rows that go again, `unfit` of them because their
+    answer did not fit the schema. `cut`: rows that succeeded, but whose answer ended where its
+    limit did.
 
     Where the recipe has routes: `routes`, the bill of the rows that took each, -1 for none, and
     `one_model`, what the recipe's own model costs for the same tokens."""
@@ -263,6 +293,8 @@ class Collected(msgspec.Struct, kw_only=True):
     bill: Bill | None = None
     routes: dict[int, Bill] = {}
     one_model: Bill | None = None
+    unfit: int = 0
+    cut: int = 0
     v: int = 1
 
 
@@ -468,6 +500,7 @@ class Answer(msgspec.Struct, kw_only=True, gc=False):
     `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;
     `resend`, the row was never tried. With `delay_seconds` the account was refused, not the row:
     it goes again after so long, doubled each time. `response` and `text` are JSON as it came.
+    `cut`: the answer ended because it reached its limit on output.
     """
 
     id: str
@@ -477,6 +510,7 @@ class Answer(msgspec.Struct, kw_only=True, gc=False):
     usage: Usage | None = None
     error: RowError | None = None
     delay_seconds: int = 0
+    cut: bool = False
 
 
 class ShardStep(msgspec.Struct, kw_only=True):

@@ -66,6 +66,7 @@ class Estimate(msgspec.Struct, kw_only=True):
     limit is not known. `high` is what it may cost at most: every limit on output used in full.
 
     `unpriced` are the models without a price, `unbounded` the rows without a limit on output.
+    `canary` is what the rows that go first are expected to cost, where some do.
     """
 
     low: int | None = None
@@ -75,6 +76,7 @@ class Estimate(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
     unpriced: list[str] = []
     unbounded: int = 0
+    canary: int | None = None
 
 
 class Bill(msgspec.Struct, kw_only=True):

@@ -387,6 +387,8 @@ class Budgets(Protocol):
 
 
 ApprovalAnswer = Literal["approved", "refused", "unanswered"]
+Question = Literal["start", "canary"]
+"""Whether a job may start, and whether it may go on after a canary in trouble."""
 
 
 class Approval(msgspec.Struct, kw_only=True):
@@ -400,17 +402,19 @@ class Approval(msgspec.Struct, kw_only=True):
 
 
 class Approvals(Protocol):
-    def ask(self, job_id: str, token: str) -> Approval:
+    def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
         """Stores the token, in the place of an earlier one; the question as it now stands."""
         ...
 
-    def told(self, job_id: str) -> None: ...
+    def told(self, job_id: str, question: Question = "start") -> None: ...
 
-    def answer(self, job_id: str, answer: ApprovalAnswer) -> Approval | None:
+    def answer(
+        self, job_id: str, answer: ApprovalAnswer, question: Question = "start"
+    ) -> Approval | None:
         """Keeps the first answer; the question as it now stands. None if it was never asked."""
         ...
 
-    def find(self, job_id: str) -> Approval | None: ...
+    def find(self, job_id: str, question: Question = "start") -> Approval | None: ...
 
 
 class Rollups(Protocol):

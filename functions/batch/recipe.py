@@ -58,6 +58,7 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     escalate_to: str | None = None
     limits: JobLimits = msgspec.field(default_factory=JobLimits)
     prefix: SharedPrefix | None = None
+    canary: bool = True
     v: int = 1
 
     @property

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch import layout
+from functions.batch import canary, layout
 from functions.batch.model import (
     GAVE_UP,
     MAX_RESENDS,
@@ -29,7 +29,9 @@ from functions.batch.model import (
     Weight,
     at,
 )
-from functions.batch.ports import Events, Ledger, Objects
+from functions.batch.ports import Approvals, Events, Ledger, Objects
+from functions.batch.pricing import model_of
+from functions.batch.recipe import StoredRecipe
 from functions.batch.turnaround import LATE, MEDIAN, Awaited, finish
 
 MOST_INLINE = 40
@@ -56,12 +58,15 @@ class Rerun(msgspec.Struct, kw_only=True):
 
 
 class RoundPlan(msgspec.Struct, kw_only=True):
-    """`taken`: the shards whose remainders are in this round's shards."""
+    """`taken`: the shards whose remainders are in this round's shards. `held`: what waits for the
+    canary to come back. `refusal`: why none of the shards is to be sent."""
 
     number: int
     shards: list[PlannedShard]
     reruns: list[Rerun]
     taken: list[str]
+    held: list[Source] = []
+    refusal: Refusal | None = None
     v: int = 1
 
 
@@ -75,10 +80,11 @@ class ShardRun(msgspec.Struct, kw_only=True):
 
 
 class Round(msgspec.Struct, kw_only=True):
-    """`shards` is filled for an inline round only; else the map reads `manifest`."""
+    """`shards` is filled for an inline round only; else the map reads `manifest`. `ask`: a person
+    has to say first whether the next round may open; `number` is still the last one's."""
 
     number: int
-    run: Literal["none", "inline", "distributed"]
+    run: Literal["none", "inline", "distributed", "ask"]
     shards: list[ShardRun]
     manifest: str
 
@@ -94,16 +100,30 @@ def open_round(
     objects: Objects,
     events: Events,
     limits_of: LimitsOf,
+    approvals: Approvals,
+    unanswered: bool = False,
+    canary_above: int = canary.ABOVE,
 ) -> Round:
+    """`unanswered`: the job waited for a person as long as one may."""
     if ledger.job(job_id).verdict is not None:
         return _as_round(job_id, number, [], objects)
     plan = _stored_plan(objects, job_id, number)
     if plan is None:
-        plan = _plan(job_id, number, ledger, objects, limits_of)
+        earlier = _earlier(objects, job_id, number)
+        if earlier:
+            plan = _plan(job_id, earlier, ledger, objects, limits_of)
+        else:
+            plan = _first_plan(job_id, objects, limits_of, canary_above)
+        if earlier and earlier[-1].held and not plan.held:
+            word = _word(job_id, earlier, ledger, objects, approvals, unanswered=unanswered)
+            if word == "ask":
+                manifest = layout.round_manifest(job_id, number - 1)
+                return Round(number=number - 1, run="ask", shards=[], manifest=manifest)
+            plan.refusal = word
         objects.put_new(layout.round_manifest(job_id, number), msgspec.json.encode(plan))
         plan = _stored_plan(objects, job_id, number) or plan
     for planned in plan.shards:
-        _create(job_id, number, planned, ledger, objects)
+        _create(job_id, number, planned, plan.refusal, ledger, objects)
     for rerun in plan.reruns:
         if rerun.run > MAX_RESENDS:
             _give_up(ledger.shard(job_id, rerun.shard_id), ledger)
@@ -118,20 +138,62 @@ def _stored_plan(objects: Objects, job_id: str, number: int) -> RoundPlan | None
     return None if data is None else msgspec.json.decode(data, type=RoundPlan)
 
 
-def _plan(
-    job_id: str, number: int, ledger: Ledger, objects: Objects, limits_of: LimitsOf
-) -> RoundPlan:
-    if number == 1:
-        sources = [source for result in range_results(objects, job_id) for source in result.sources]
-        return RoundPlan(number=1, shards=pack(sources, 1, limits_of), reruns=[], taken=[])
-    earlier = [
+def _word(
+    job_id: str,
+    earlier: list[RoundPlan],
+    ledger: Ledger,
+    objects: Objects,
+    approvals: Approvals,
+    *,
+    unanswered: bool,
+) -> Literal["ask"] | Refusal | None:
+    """Whether what the round before held back may go now. None: yes. A job that is cancelled goes
+    on as well: each of its shards sees the cancel."""
+    job = ledger.job(job_id)
+    word: Literal["ask"] | Refusal | None = None
+    if not job.cancel_requested:
+        came = {each.shard_id: each for each in all_collected(objects, job_id)}
+        models = {shard.shard_id: model_of(shard.group) for shard in earlier[0].shards}
+        reason = canary.trouble(came, models, job.estimate, earlier[-1].held)
+        if reason is not None:
+            word = canary.word(job_id, approvals=approvals, unanswered=unanswered)
+            if word == "ask":
+                ledger.update_job(job_id, {"reason": reason})
+    if word != "ask":
+        ledger.change_status(job_id, "awaiting_approval", "running", {"reason": None})
+    return word
+
+
+def _earlier(objects: Objects, job_id: str, number: int) -> list[RoundPlan]:
+    return [
         plan for k in range(1, number) if (plan := _stored_plan(objects, job_id, k)) is not None
     ]
+
+
+def _first_plan(job_id: str, objects: Objects, limits_of: LimitsOf, canary_above: int) -> RoundPlan:
+    sources = [source for result in range_results(objects, job_id) for source in result.sources]
+    held: list[Source] = []
+    if canary.is_due(sources, canary_above) and _has_canary(objects, job_id):
+        sources, held = canary.split(sources)
+    shards = pack(sources, 1, limits_of)
+    return RoundPlan(number=1, shards=shards, reruns=[], taken=[], held=held)
+
+
+def _plan(
+    job_id: str,
+    earlier: list[RoundPlan],
+    ledger: Ledger,
+    objects: Objects,
+    limits_of: LimitsOf,
+) -> RoundPlan:
+    """While the canary is not in, only its own broken shards run again."""
+    number = earlier[-1].number + 1
     done = {shard_id for plan in earlier for shard_id in plan.taken}
     runs = Counter(run.shard_id for plan in earlier for run in (*plan.shards, *plan.reruns))
     taken: list[str] = []
     sources: list[Source] = []
     reruns: list[Rerun] = []
+    waits = False
     for shard in ledger.shards(job_id):
         if shard.status in ("collected", "cleaned") and shard.shard_id not in done:
             taken.append(shard.shard_id)
@@ -139,12 +201,21 @@ def _plan(
         if shard.status != "cleaned" and runs[shard.shard_id] <= MAX_RESENDS + 1:
             run = runs[shard.shard_id] + 1
             reruns.append(Rerun(shard_id=shard.shard_id, provider=shard.provider, run=run))
+            waits = waits or shard.status != "collected"
+    held = earlier[-1].held
+    if held and waits:
+        return RoundPlan(number=number, shards=[], reruns=reruns, taken=[], held=held)
     return RoundPlan(
         number=number,
-        shards=pack(sources, number, limits_of),
+        shards=pack(sources + held, number, limits_of),
         reruns=reruns,
         taken=taken,
     )
+
+
+def _has_canary(objects: Objects, job_id: str) -> bool:
+    found = objects.find(layout.recipe(job_id))
+    return found is None or msgspec.json.decode(found, type=StoredRecipe).canary
 
 
 def range_results(objects: Objects, job_id: str) -> Iterator[RangeResult]:
@@ -192,7 +263,12 @@ def pack(sources: Iterable[Source], round_number: int, limits_of: LimitsOf) -> l
 
 
 def _create(
-    job_id: str, number: int, planned: PlannedShard, ledger: Ledger, objects: Objects
+    job_id: str,
+    number: int,
+    planned: PlannedShard,
+    refusal: Refusal | None,
+    ledger: Ledger,
+    objects: Objects,
 ) -> None:
     manifest = ShardManifest(shard_id=planned.shard_id, sources=planned.sources)
     objects.put(layout.shard(job_id, planned.shard_id), msgspec.json.encode(manifest))
@@ -210,6 +286,7 @@ def _create(
             bytes=planned.weight.bytes,
             tokens=planned.weight.tokens,
             delay_seconds=planned.delay_seconds,
+            refusal=refusal,
         )
     )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import msgspec
 
 from functions.batch import layout
 from functions.batch.lines import KEY_LENGTH, Transit, iter_lines, unpack_row
-from functions.batch.model import Shard, ShardManifest
+from functions.batch.model import Shard, ShardManifest, Source
 from functions.batch.ports import Dialect, Objects
 
 
@@ -30,7 +30,7 @@ def shard_rows(shard: Shard, objects: Objects) -> Iterator[WorkRow]:
     manifest = msgspec.json.decode(data, type=ShardManifest)
     sources = sorted(manifest.sources, key=lambda source: source.first)
     overlap = any(after.first <= before.last for before, after in pairwise(sources))
-    streams = (_lines(objects, source.key) for source in sources)
+    streams = (_lines(objects, source) for source in sources)
     if overlap:
         packed_lines = heapq.merge(*streams, key=lambda line: line[:KEY_LENGTH])
     else:
@@ -39,8 +39,9 @@ def shard_rows(shard: Shard, objects: Objects) -> Iterator[WorkRow]:
         yield WorkRow(*unpack_row(packed), packed)
 
 
-def _lines(objects: Objects, key: str) -> Iterator[bytes]:
-    for line in iter_lines(objects.chunks(key)):
+def _lines(objects: Objects, source: Source) -> Iterator[bytes]:
+    end = source.skip + source.take if source.take else None
+    for line in islice(iter_lines(objects.chunks(source.key)), source.skip, end):
         if isinstance(line, bytes):
             yield line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from functions.batch.model import Group, Part, Source, Weight
+from functions.batch.model import CANARY_ROWS, Group, Head, Part, Source, Weight
 from functions.batch.ports import Objects
 
 
@@ -71,11 +71,14 @@ class SourceSpool:
         self.group = group
         self.weight = Weight()
         self._alone = alone
+        self._head: Head | None = None
         self._spool = Spool(key, directory)
 
     def add(self, row_key: str, line: bytes, weight: Weight) -> None:
         self._spool.add(row_key, line)
         self.weight.add(weight)
+        if self.weight.rows == CANARY_ROWS:
+            self._head = Head(last=row_key, weight=Weight().plus(self.weight))
 
     def store(self, objects: Objects, *, delay_seconds: int = 0) -> Source:
         part = self._spool.store(objects)
@@ -87,6 +90,7 @@ class SourceSpool:
             weight=self.weight,
             alone=self._alone,
             delay_seconds=delay_seconds,
+            head=self._head,
         )
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Asks a person whether a job may start, and leaves the workflow waiting for the answer."""
+"""Asks a person whether a job may start, or go on after its canary, and leaves the workflow
+waiting for the answer."""
 
 from __future__ import annotations
 
@@ -19,5 +20,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         events=wiring.events(settings.event_bus),
         alerts=wiring.alerts(settings.alert_topic),
     )
-    asker.ask(event["job_id"], event["token"])
+    asker.ask(event["job_id"], event["token"], event.get("question", "start"))
     return {}

@@ -20,6 +20,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         objects=wiring.objects(settings.work_bucket),
         events=wiring.events(settings.event_bus),
         limits_of=wiring.limits_of(settings),
+        approvals=wiring.approvals(settings.jobs_table),
+        unanswered="canary_unanswered" in event,
     )
     manifest = {"bucket": settings.work_bucket, "key": opened.manifest}
     return {**msgspec.to_builtins(opened), "manifest": manifest}

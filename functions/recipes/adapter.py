@@ -55,6 +55,7 @@ class RecipeFiles:
             escalate_to=recipe.escalate_to,
             limits=_limits(recipe),
             prefix=caching.shared_prefix(recipe),
+            canary=recipe.canary == "auto",
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:

@@ -176,9 +176,7 @@ class Recipe(_Part):
     escalate_to: ModelName | None = Field(default=None, description=_MODEL)
     cache: Literal["auto", "off"] = Field(default="off", description="auto or off")
     dedupe: Annotated[bool, _not_built(False)] = Field(default=False, description="true or false")
-    canary: Annotated[Literal["auto", "off"], _not_built("off")] = Field(
-        default="off", description="auto or off"
-    )
+    canary: Literal["auto", "off"] = Field(default="auto", description="auto or off")
     max_cost_usd: Dollars | None = Field(default=None, description=_AMOUNT)
     approve_above_usd: Dollars | None = Field(default=None, description=_AMOUNT)
     prices: dict[PricedModel, Annotated[dict[PriceName, Price], Field(min_length=1)]] = Field(
@@ -211,7 +209,7 @@ class Recipe(_Part):
 
 FOR_NATIVE_ROWS = frozenset(
     {
-        *("max_cost_usd", "approve_above_usd", "prices", "output"),
+        *("max_cost_usd", "approve_above_usd", "prices", "output", "canary"),
         *("mode", "deadline_hours", "on_deadline", "schedule", "timezone", "priority"),
     }
 )

@@ -147,6 +147,23 @@ def test_a_question_keeps_its_first_answer_and_its_last_token(approvals: Approva
     assert approvals.find(one) == approvals.ask(one, "token 3")
 
 
+def test_a_question_about_the_canary_is_another_one(approvals: Approvals) -> None:
+    one = job()
+    approvals.ask(one, "token 1")
+    approvals.answer(one, "approved")
+    assert approvals.find(one, "canary") is None
+    assert approvals.answer(one, "refused", "canary") is None
+    said = approvals.ask(one, "token 2", "canary")
+    assert (said.token, said.answer, said.told) == ("token 2", None, False)
+    approvals.told(one, "canary")
+    approvals.answer(one, "refused", "canary")
+    found, start = approvals.find(one, "canary"), approvals.find(one)
+    assert found is not None
+    assert start is not None
+    assert (found.token, found.answer, found.told) == ("token 2", "refused", True)
+    assert (start.token, start.answer, start.told) == ("token 1", "approved", False)
+
+
 def shard(job_id: str, number: int, amount: int, model: str = "m") -> Shard:
     return Shard(
         job_id=job_id,

@@ -14,7 +14,7 @@ from functions.batch.model import Shard
 from functions.batch.ports import Provider
 from functions.batch.submission import Submitter
 from tests.crash.twin_job import NAMES, Run
-from tests.support.crashing import Mode, points
+from tests.support.crashing import SHARD_STEPS, Mode, points
 from tests.support.twin_provider import TwinProvider
 
 MEMORY = Path("/dev/shm")
@@ -43,6 +43,26 @@ def test_a_job_survives_its_death_at_any_call(
     record_property(f"crash_points_{mode}", survived)
     assert survived > 150
     assert bool(set_aside) == (mode == "stubborn")
+
+
+@pytest.mark.parametrize("mode", ["once", "broken", "stopped"])
+def test_a_job_whose_canary_is_in_trouble_survives_it_too(
+    mode: Mode, record_property: Callable[[str, object], None]
+) -> None:
+    """One batch for each model goes first, a person is asked, then the others follow."""
+    whole = Run(canary=True)
+    assert whole.problems() == []
+    asked = [message for subject, message in whole.world.alerts.sent if "approval" in subject]
+    assert len(asked) == 2
+    calls = [call for call in whole.calls if call.step not in SHARD_STEPS]
+    survived = 0
+    for point in points(calls, mode):
+        run = Run(point, canary=True)
+        assert run.world.wire.crashes, f"never reached: {point}"
+        assert run.problems() == [], str(point)
+        survived += 1
+    record_property(f"crash_points_canary_{mode}", survived)
+    assert survived > 50
 
 
 @pytest.mark.parametrize("cancel_at", [2, 5])

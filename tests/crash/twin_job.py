@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from functions.batch.canary import ABOVE
 from functions.batch.model import Job
 from functions.batch.money import JobLimits, picodollars
 from functions.batch.sharding import Caps
@@ -51,7 +52,14 @@ def rows() -> list[Any]:
     return [*made, row("openai", "bad", "bad"), b'{"neither": "nor"}\n']
 
 
-def expected() -> list[tuple[str | None, str, str | None]]:
+def rows_in_trouble() -> list[Any]:
+    """The same rows; what goes first of the first model fails."""
+    made = rows()
+    bad = made.index(row("openai", "bad", "bad"))
+    return [made[bad], *made[:bad], *made[bad + 1 :]]
+
+
+def expected(rows: list[Any]) -> list[tuple[str | None, str, str | None]]:
     """Of each row the `custom_id`, the status and the text."""
     return [
         (None, "invalid", None)
@@ -59,7 +67,7 @@ def expected() -> list[tuple[str | None, str, str | None]]:
         else (each["custom_id"], "failed", None)
         if each["text"] == "bad"
         else (each["custom_id"], "succeeded", f"echo {each['text']}")
-        for each in rows()
+        for each in rows
     ]
 
 
@@ -80,15 +88,18 @@ class Run:
         *,
         submitter: type[Submitter] = Submitter,
         cancel_at: int | None = None,
+        canary: bool = False,
         prepare: Callable[[dict[str, TwinProvider]], None] = lambda _: None,
     ) -> None:
         self.twins = twins()
         prepare(self.twins)
         self.waits = 0
+        self.given = rows_in_trouble() if canary else rows()
         self.begun_at_end: int | None = None
         self._stopped = point is not None and point.mode == "stopped"
         self._cancelled = self._stopped or cancel_at is not None
         self._cancel_at = cancel_at
+        self._questions = 1 + canary
         self.world = CrashWorld(
             dialects=tuple(TwinDialect(name) for name in NAMES),
             providers={name: lambda name=name: self.twins[name] for name in NAMES},
@@ -99,14 +110,15 @@ class Run:
             daily_budget_usd=BUDGET,
             monthly_budget_usd=BUDGET * 2,
             answers=lambda _: "Approve Job",
-            caps=Caps(rows=4),
+            caps=Caps(rows=1 if canary else 4),
+            canary_above=0 if canary else ABOVE,
             split_bytes=450,
             wire=Tripwire(point),
             submitter_type=submitter,
             on_end=self._ended,
         )
         self.job_id = ""
-        self.job_id = self.world.through("folder/mixed.jsonl", jsonl(rows()))
+        self.job_id = self.world.through("folder/mixed.jsonl", jsonl(self.given))
         for twin in self.twins.values():
             twin.settle()
 
@@ -140,8 +152,8 @@ class Run:
         results = self.world.result_lines(self.job_id)
         found = [(line["custom_id"], line["status"], line["text"]) for line in results]
         numbers = [line["row"] for line in results]
-        wrong = [] if numbers == list(range(len(rows()))) else [f"rows are {numbers}"]
-        wanted = expected()
+        wrong = [] if numbers == list(range(len(self.given))) else [f"rows are {numbers}"]
+        wanted = expected(self.given)
         if self._cancelled:  # then a row may fail that would not have
             given_up = {n for n, each in enumerate(found) if each[1:] == ("failed", None)}
             wanted = [
@@ -188,7 +200,7 @@ class Run:
             if sort.startswith("MODEL#")
         )
         asked = [subject for subject, _ in self.world.alerts.sent if "approval" in subject]
-        wrong += [f"asked {len(asked)} times"] * (len(asked) > 2)
+        wrong += [f"asked {len(asked)} times"] * (len(asked) > 2 * self._questions)
         return wrong + [f"{paid} paid, {rolled} rolled up"] * (rolled != paid)
 
     def _files(self) -> list[str]:

@@ -55,6 +55,9 @@ def test_an_example_of_10_000_rows(
     folder = name.split(".")[0]
     unfit = json.loads((data / "expected.json").read_text())[name]
     recipe = (data / folder / "recipe.yaml").read_bytes().replace(b"output: {csv: true}\n", b"")
+    if folder == "tickets":
+        # The simulator repeats what it is given, up to the limit on output: no canary survives it.
+        recipe += b"\ncanary: off\n"
     # Each row's item in the ledger would slow the embedded cloud down for all later tests.
     recipe += b"\noutput: {csv: true, index: false}\n"
     put(stack, f"{folder}/recipe.yaml", recipe)

@@ -16,6 +16,7 @@ from tests.infra.deployed import Deployed, flat
 
 LABELS = [provider.label for provider in providers(Config())]
 WAITS_FOR_A_PERSON = "Ask for approval"
+WAIT_FOR_A_PERSON = (WAITS_FOR_A_PERSON, "Ask about the canary")
 MACHINES = ("JobWorkflow", *(f"{label}Workflow" for label in LABELS))
 
 
@@ -53,7 +54,7 @@ def test_no_task_fails_the_execution(deployed: Deployed, machine: str) -> None:
     for name, state in definition["States"].items():
         if state["Type"] in ("Task", "Map"):
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
-            assert len(state["Catch"]) == 1 + (name == WAITS_FOR_A_PERSON), name
+            assert len(state["Catch"]) == 1 + (name in WAIT_FOR_A_PERSON), name
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -162,6 +163,26 @@ def test_a_job_waits_three_days_for_a_person(deployed: Deployed) -> None:
     assert (once["ErrorEquals"], once["MaxAttempts"]) == (["States.Timeout"], 0)
     assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
     assert (anything["ErrorEquals"], anything["MaxAttempts"]) == (["States.ALL"], 6)
+    assert state["ResultPath"] is None
+
+
+def test_after_a_canary_in_trouble_a_person_is_asked_and_the_rounds_go_on(
+    deployed: Deployed,
+) -> None:
+    states = deployed.definition("JobWorkflow")["States"]
+    assert "Ask about the canary" in nexts(states["Rows remain?"])
+    state = states["Ask about the canary"]
+    assert state["Next"] == "Reconcile"
+    assert state["Parameters"]["Payload"] == {
+        "job_id.$": "$.job_id",
+        "question": "canary",
+        "token.$": "$$.Task.Token",
+    }
+    assert state["TimeoutSeconds"] == 3 * 86_400
+    unanswered, failed = state["Catch"]
+    assert (unanswered["ErrorEquals"], unanswered["Next"]) == (["States.Timeout"], "Reconcile")
+    assert unanswered["ResultPath"] == "$.canary_unanswered"
+    assert (failed["Next"], failed["ResultPath"]) == ("Report", "$.failure")
     assert state["ResultPath"] is None
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from functions.batch import laps
 from functions.batch.model import ShardStep
+from functions.batch.ports import Question
 from functions.batch.rescuing import rescue
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
@@ -283,17 +284,27 @@ class CrashWorld(World):
             decided = self._step("price", partial(self.gate().admit, job_id, unanswered=unanswered))
         return decided == "start"
 
-    def _ask(self, job_id: str) -> str:
+    def _ask(self, job_id: str, question: Question = "start") -> str:
         token = f"{job_id} {len(self.workflows.tokens)}"
         self.workflows.begin_to_wait(token)
-        self.asker().ask(job_id, token)
+        self.asker().ask(job_id, token, question)
         return token
 
     def _rounds(self, job_id: str) -> None:
-        for number in range(1, MOST_ROUNDS):
-            opened = self._step("reconcile", partial(self.open_round, job_id, number))
+        number, unanswered = 1, False
+        for _ in range(MOST_ROUNDS):
+            opened = self._step(
+                "reconcile", partial(self.open_round, job_id, number, unanswered=unanswered)
+            )
             if opened.run == "none":
                 return
+            if opened.run == "ask":
+                token = self._step("ask", lambda: self._ask(job_id, "canary"))
+                if token in self.workflows.waiting:
+                    self._step("answer", lambda: self.answer(job_id))
+                unanswered = token in self.workflows.waiting
+                continue
+            number += 1
             for run in self.runs_of(opened):
                 if run.name in self.executions:
                     continue  # an execution's name can be used once: what runs on has another

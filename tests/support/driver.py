@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from functions.batch import laps
+from functions.batch import canary, laps
 from functions.batch.admission import Admission, Gate
 from functions.batch.approving import Asker
 from functions.batch.assembling import Assembler
@@ -85,6 +85,7 @@ class World:
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     overrides: Overrides = field(default_factory=dict[str, dict[str, Decimal]])
     allowance: int | None = None
+    canary_above: int = canary.ABOVE
     daily_budget_usd: Decimal | None = None
     monthly_budget_usd: Decimal | None = None
     answers: Callable[[str], str | None] = lambda _: None
@@ -132,6 +133,15 @@ class World:
             decided = self.gate().admit(job_id, unanswered=token in self.workflows.waiting)
         return decided
 
+    def ask_about_canary(self, job_id: str) -> bool:
+        """The state that waits; whether it waited in vain."""
+        token = f"{job_id} {len(self.workflows.tokens)}"
+        self.workflows.begin_to_wait(token)
+        self.asker().ask(job_id, token, "canary")
+        if token in self.workflows.waiting:
+            self.answer(job_id)
+        return token in self.workflows.waiting
+
     def answer(self, job_id: str) -> None:
         command = self.answers(job_id)
         if command is not None:
@@ -147,8 +157,12 @@ class World:
         )
 
     def rounds(self, job_id: str) -> None:
-        number = 1
-        while (opened := self.open_round(job_id, number)).run != "none":
+        number, unanswered = 1, False
+        while (opened := self.open_round(job_id, number, unanswered=unanswered)).run != "none":
+            if opened.run == "ask":
+                assert opened.number == number - 1
+                unanswered = self.ask_about_canary(job_id)
+                continue
             for run in self.runs_of(opened):
                 self.run_shard(job_id, run.provider, run.shard_id)
             number += 1
@@ -165,6 +179,7 @@ class World:
             allowance=self.allowance,
             daily_budget_usd=self.daily_budget_usd,
             monthly_budget_usd=self.monthly_budget_usd,
+            canary_above=self.canary_above,
         )
 
     def asker(self) -> Asker:
@@ -200,7 +215,7 @@ class World:
             caps=self.caps,
         )
 
-    def open_round(self, job_id: str, number: int) -> Round:
+    def open_round(self, job_id: str, number: int, *, unanswered: bool = False) -> Round:
         return open_round(
             job_id,
             number,
@@ -208,6 +223,9 @@ class World:
             objects=self.work,
             events=self.events,
             limits_of=self.limits_of,
+            approvals=self.approvals,
+            unanswered=unanswered,
+            canary_above=self.canary_above,
         )
 
     def runs_of(self, opened: Round) -> list[ShardRun]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from functions.batch.model import Job, Shard
-from functions.batch.ports import Approval, ApprovalAnswer, Budget, Shortfall
+from functions.batch.ports import Approval, ApprovalAnswer, Budget, Question, Shortfall
 from functions.batch.pricing import Price, Rates
 from functions.batch.rollups import sums
 
@@ -79,25 +79,27 @@ class MemoryBudgets:
 
 class MemoryApprovals:
     def __init__(self) -> None:
-        self.asked: dict[str, Approval] = {}
+        self.asked: dict[tuple[str, Question], Approval] = {}
 
-    def ask(self, job_id: str, token: str) -> Approval:
-        found = self.asked.setdefault(job_id, Approval(job_id=job_id, token=token))
+    def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
+        found = self.asked.setdefault((job_id, question), Approval(job_id=job_id, token=token))
         found.token = token
         return msgspec.structs.replace(found)
 
-    def told(self, job_id: str) -> None:
-        self.asked[job_id].told = True
+    def told(self, job_id: str, question: Question = "start") -> None:
+        self.asked[job_id, question].told = True
 
-    def answer(self, job_id: str, answer: ApprovalAnswer) -> Approval | None:
-        found = self.asked.get(job_id)
+    def answer(
+        self, job_id: str, answer: ApprovalAnswer, question: Question = "start"
+    ) -> Approval | None:
+        found = self.asked.get((job_id, question))
         if found is None:
             return None
         found.answer = found.answer or answer
         return msgspec.structs.replace(found)
 
-    def find(self, job_id: str) -> Approval | None:
-        found = self.asked.get(job_id)
+    def find(self, job_id: str, question: Question = "start") -> Approval | None:
+        found = self.asked.get((job_id, question))
         return None if found is None else msgspec.structs.replace(found)
 
 

@@ -124,10 +124,15 @@ class _Metered(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _Stopped(msgspec.Struct):
+    stop_reason: str | None = None
+
+
 _line = msgspec.json.Decoder(_Line)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _content = msgspec.json.Decoder(_Content)
 _metered = msgspec.json.Decoder(_Metered)
+_stopped = msgspec.json.Decoder(_Stopped)
 
 
 def parse(line: bytes) -> Answer:
@@ -142,6 +147,7 @@ def parse(line: bytes) -> Answer:
             response=message,
             text=_text(message),
             usage=_usage(message),
+            cut=_cut(message),
         )
     if result.type == "errored":
         return _errored(answer.custom_id, bytes(result.error))
@@ -167,6 +173,12 @@ def _text(message: bytes) -> bytes:
     texts = [bytes(block.text) for block in blocks if block.type == "text"]
     strings = [text[1:-1] for text in texts if text.startswith(b'"')]
     return b'"%b"' % b"".join(strings) if strings else b"null"
+
+
+def _cut(message: bytes) -> bool:
+    with suppress(msgspec.MsgspecError):
+        return _stopped.decode(message).stop_reason == "max_tokens"
+    return False
 
 
 def _usage(message: bytes) -> Usage | None:

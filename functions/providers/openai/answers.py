@@ -46,6 +46,7 @@ class _Message(msgspec.Struct):
 class _Choice(msgspec.Struct):
     message: _Message | None = None
     text: msgspec.Raw = _NULL
+    finish_reason: object = None
 
 
 class _Content(msgspec.Struct):
@@ -80,6 +81,7 @@ class _Body(msgspec.Struct):
     usage: _Usage | None = None
     choices: list[_Choice] | None = None
     output: list[_Output] | None = None
+    incomplete_details: object = None
 
 
 class _Metered(msgspec.Struct):
@@ -103,18 +105,24 @@ def parse(line: bytes, endpoint: str) -> Answer:
 
 
 def _succeeded(row_id: str, body: bytes, endpoint: str) -> Answer:
-    text, usage = _read(body, endpoint)
-    return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage)
+    text, usage, cut = _read(body, endpoint)
+    return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage, cut=cut)
 
 
-def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None]:
-    """Text and usage. A compatible service may shape its body otherwise: then there is none of
-    them, and the response itself is kept all the same."""
+def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
+    """Text, usage, and whether the limit on output cut it. A compatible service may shape its body
+    otherwise: then there is none of them, and the response itself is kept all the same."""
     if endpoint in _WITH_TEXT:
         with suppress(msgspec.MsgspecError):
             full = _body.decode(body)
-            return _text(full), _usage(full.usage, _searches(full))
-    return b"null", _usage_of(body)
+            return _text(full), _usage(full.usage, _searches(full)), _cut(full)
+    return b"null", _usage_of(body), False
+
+
+def _cut(body: _Body) -> bool:
+    if body.choices:
+        return body.choices[0].finish_reason == "length"
+    return body.incomplete_details == {"reason": "max_output_tokens"}
 
 
 def _text(body: _Body) -> bytes:

@@ -234,8 +234,15 @@ def _generated(row_id: str, body: bytes) -> Answer:
         return Answer(id=row_id, verdict="failed", response=body, usage=usage, error=error)
     if not response.candidates:
         return _failed(row_id, body, None)
-    text = _text(response.candidates[0])
-    return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage)
+    first = response.candidates[0]
+    return Answer(
+        id=row_id,
+        verdict="succeeded",
+        response=body,
+        text=_text(first),
+        usage=usage,
+        cut=first.finish_reason == "MAX_TOKENS",
+    )
 
 
 def _blocked(response: _Response) -> str | None:

@@ -34,6 +34,7 @@ def test_the_sum_of_the_guide(world: World, provider: FakeProvider) -> None:
     in `docs/costs.md`."""
     world.overrides = {"openai/gpt-5-mini": {"input": Decimal("0.30"), "output": Decimal("1.00")}}
     rows = [line(f"{n}", body(f"q{n}", max_completion_tokens=500)) for n in range(DOCUMENTS)]
+    world.canary_above = DOCUMENTS
     job_id = world.drop("guide.jsonl", jsonl(rows))
     outputs = [ProviderObject(kind="output_file", id="out")]
     ended = BatchState(status="completed", outcome="ended", complete=True, outputs=outputs)

@@ -228,6 +228,20 @@ def test_a_message_is_passed_on_with_text_and_usage() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("message", "cut"),
+    [
+        ({"stop_reason": "max_tokens", "content": []}, True),
+        ({"stop_reason": "end_turn", "content": []}, False),
+        ({"stop_reason": 7}, False),
+        ({}, False),
+    ],
+)
+def test_a_message_that_its_limit_cut_says_so(message: dict[str, Any], cut: bool) -> None:
+    said = answer({"type": "succeeded", "message": message})
+    assert (said.verdict, said.cut) == ("succeeded", cut)
+
+
 def test_a_message_is_copied_byte_for_byte() -> None:
     message = b'{"content" : [ {"type":"text","text":"\\u00e9\xc3\xa9"} ],\t"x": 1.0e0}'
     line = b'{"result":{"message":%b,"type":"succeeded"},"custom_id":"r1"}' % message

@@ -139,6 +139,26 @@ def test_texts_of_other_endpoints() -> None:
     assert (answer.text, answer.usage) == (b"null", Usage(input_tokens=9))
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "content", "cut"),
+    [
+        ("/v1/chat/completions", {"choices": [{"finish_reason": "length"}]}, True),
+        ("/v1/chat/completions", {"choices": [{"finish_reason": "stop"}]}, False),
+        ("/v1/chat/completions", {"choices": [{"finish_reason": 7}]}, False),
+        ("/v1/completions", {"choices": [{"text": "a", "finish_reason": "length"}]}, True),
+        ("/v1/responses", {"incomplete_details": {"reason": "max_output_tokens"}}, True),
+        ("/v1/responses", {"incomplete_details": {"reason": "content_filter"}}, False),
+        ("/v1/responses", {"incomplete_details": None, "output": []}, False),
+        ("/v1/embeddings", {"data": []}, False),
+    ],
+)
+def test_an_answer_that_its_limit_cut_says_so(
+    endpoint: str, content: dict[str, Any], cut: bool
+) -> None:
+    answer = DIALECT.answer(ok(content), Group("openai", endpoint, "m"))
+    assert (answer.verdict, answer.cut) == ("succeeded", cut)
+
+
 def test_bodies_of_another_shape_still_count_as_answers() -> None:
     for content in ({"choices": "odd"}, {"choices": [{"message": {"content": None}}]}, {}):
         answer = DIALECT.answer(ok(content), CHATTING)

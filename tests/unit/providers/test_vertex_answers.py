@@ -69,6 +69,12 @@ def test_an_answer_may_have_no_text(response: Any) -> None:
     assert json.loads(made.response) == response
 
 
+@pytest.mark.parametrize(("reason", "cut"), [("MAX_TOKENS", True), ("STOP", False), (None, False)])
+def test_an_answer_that_its_limit_cut_says_so(reason: str | None, cut: bool) -> None:
+    said = answer(line(response=saying({"text": "bu"}, finishReason=reason)))
+    assert (said.verdict, said.cut) == ("succeeded", cut)
+
+
 def test_counts_that_are_zero_are_absent() -> None:
     response = {**saying({"text": ""}), "usageMetadata": {"promptTokenCount": 4}}
     made = answer(line(response=response))
