@@ -68,22 +68,22 @@ _SAID = {
 _NULL = msgspec.Raw(b"null")
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, gc=False):
     type: str
     message: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     custom_id: str
     result: _Result
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     error_code: str | None = None
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     type: str | None = None
     message: str | None = None
     details: _Details | None = None
@@ -93,20 +93,20 @@ class _ErrorBody(_Error):
     error: _Error | None = None
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     type: str = ""
     text: msgspec.Raw = _NULL
 
 
-class _Written(msgspec.Struct):
+class _Written(msgspec.Struct, gc=False):
     ephemeral_1h_input_tokens: int | None = None
 
 
-class _Tools(msgspec.Struct):
+class _Tools(msgspec.Struct, gc=False):
     web_search_requests: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -116,11 +116,11 @@ class _Usage(msgspec.Struct):
     service_tier: str | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     content: list[_Block] = []
 
 
-class _Metered(msgspec.Struct):
+class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 

@@ -55,7 +55,7 @@ class _Params(msgspec.Struct):
     output_config: msgspec.Raw = msgspec.Raw()
 
 
-class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Params of which nothing has to be looked at twice."""
 
     model: str
@@ -66,7 +66,7 @@ class _Usual(msgspec.Struct, forbid_unknown_fields=True):
     metadata: object = None
 
 
-class _UsualRow(msgspec.Struct):
+class _UsualRow(msgspec.Struct, gc=False):
     custom_id: msgspec.Raw
     params: _Usual
     body: msgspec.Raw = msgspec.Raw()

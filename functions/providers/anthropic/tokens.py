@@ -32,7 +32,7 @@ _PAGE_TEXT = 1_500
 _PAGE_IMAGE = 800
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     role: str
     content: object
 

@@ -18,55 +18,55 @@ _RETRYABLE_STATUSES = frozenset({0, 408, 409, 429})
 _NEVER_TRIED = frozenset({"batch_expired", "batch_cancelled"})
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     status_code: int | None = None
     body: msgspec.Raw = _NULL
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     code: str | int | None = None
     type: str | None = None
     message: str | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
     error: _Error | None = None
 
 
-class _ErrorBody(msgspec.Struct):
+class _ErrorBody(msgspec.Struct, gc=False):
     error: _Error | str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: msgspec.Raw = _NULL
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     message: _Message | None = None
     text: msgspec.Raw = _NULL
     finish_reason: object = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, gc=False):
     type: str = ""
     content: list[_Content] | None = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     prompt_tokens: int | None = None
@@ -77,14 +77,14 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _Details | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     usage: _Usage | None = None
     choices: list[_Choice] | None = None
     output: list[_Output] | None = None
     incomplete_details: object = None
 
 
-class _Metered(msgspec.Struct):
+class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 

@@ -49,7 +49,7 @@ _body = msgspec.json.Decoder(Body, float_hook=float)
 _chat = msgspec.json.Decoder(Chat, float_hook=float)
 
 
-class _ChatRow(msgspec.Struct):
+class _ChatRow(msgspec.Struct, gc=False):
     method: str
     url: str
     body: Chat

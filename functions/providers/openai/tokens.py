@@ -65,7 +65,7 @@ _UNWRITTEN = ("/v1/embeddings", "/v1/moderations", "/v1/videos")
 """Endpoints whose answers have no output tokens; videos are paid by the second."""
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     """What of a request the model reads, or what bounds the answer."""
 
     model: str | None = None
@@ -82,13 +82,13 @@ class Body(msgspec.Struct):
     text: msgspec.Raw = msgspec.Raw()
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     content: object = None
     name: object = None
     tool_calls: object = None
 
 
-class Chat(msgspec.Struct):
+class Chat(msgspec.Struct, gc=False):
     model: str | None = None
     stream: object = None
     n: object = None

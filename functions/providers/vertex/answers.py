@@ -95,11 +95,11 @@ _PHRASES = {
 }
 
 
-class _Request(msgspec.Struct):
+class _Request(msgspec.Struct, gc=False):
     labels: dict[str, object] | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     key: object = None
     status: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
@@ -108,32 +108,32 @@ class _Line(msgspec.Struct):
     processed_time: object = None
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     thought: bool | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
 
-class _Candidate(msgspec.Struct, rename="camel"):
+class _Candidate(msgspec.Struct, rename="camel", gc=False):
     content: _Content | None = None
     finish_reason: str | None = None
     finish_message: str | None = None
 
 
-class _Feedback(msgspec.Struct, rename="camel"):
+class _Feedback(msgspec.Struct, rename="camel", gc=False):
     block_reason: str | None = None
     block_reason_message: str | None = None
 
 
-class _Modality(msgspec.Struct, rename="camel"):
+class _Modality(msgspec.Struct, rename="camel", gc=False):
     modality: str | None = None
     token_count: int | None = None
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _Metadata(msgspec.Struct, rename="camel", gc=False):
     prompt_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
@@ -143,16 +143,16 @@ class _Metadata(msgspec.Struct, rename="camel"):
     candidates_tokens_details: list[_Modality] | None = None
 
 
-class _Response(msgspec.Struct, rename="camel"):
+class _Response(msgspec.Struct, rename="camel", gc=False):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
 
 
-class _Metered(msgspec.Struct, rename="camel"):
+class _Metered(msgspec.Struct, rename="camel", gc=False):
     usage_metadata: _Metadata | None = None
 
 
-class _Shape(msgspec.Struct, rename="camel"):
+class _Shape(msgspec.Struct, rename="camel", gc=False):
     """What a response has, whatever is in it."""
 
     candidates: msgspec.Raw = _NULL
@@ -162,13 +162,13 @@ class _Shape(msgspec.Struct, rename="camel"):
     error: msgspec.Raw = _NULL
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     code: int | str | None = None
     status: str | None = None
     message: str | None = None
 
 
-class _Wrapped(msgspec.Struct):
+class _Wrapped(msgspec.Struct, gc=False):
     error: _Error
 
 

@@ -64,7 +64,7 @@ class _Generation(msgspec.Struct, rename="camel"):
     response_json_schema: msgspec.Raw = msgspec.Raw()
 
 
-class _UsualRow(msgspec.Struct):
+class _UsualRow(msgspec.Struct, gc=False):
     model: str
     request: msgspec.Raw
     body: msgspec.Raw = msgspec.Raw()

@@ -39,11 +39,11 @@ _KINDS = {
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True):
+class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     text: str
 
 
-class TextContent(msgspec.Struct, forbid_unknown_fields=True):
+class TextContent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     parts: list[TextPart]
     role: str | None = None
 
@@ -77,14 +77,14 @@ class Importable(msgspec.Struct, frozen=True):
     variant: str
 
 
-class Usual(msgspec.Struct, frozen=True):
+class Usual(msgspec.Struct, frozen=True, gc=False):
     """A request for text that can be sent as it is, but for its configuration."""
 
     plain: list[Plain]
     generation: msgspec.Raw
 
 
-class _UsualRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class _UsualRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     contents: list[TextContent]
     system_instruction: TextContent | msgspec.UnsetType = msgspec.UNSET
     generation_config: msgspec.Raw = msgspec.Raw()

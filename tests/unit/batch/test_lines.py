@@ -11,12 +11,14 @@ from functions.batch.lines import (
     Oversized,
     Transit,
     iter_lines,
+    pack_fresh,
     pack_row,
     range_lines,
     row_key,
     rows_of,
     unpack_row,
 )
+from functions.batch.model import Weight
 from functions.batch.reading import Named, Unreadable, decompress, named
 
 
@@ -82,6 +84,20 @@ def test_a_row_comes_back_as_it_was_packed() -> None:
     assert packed.endswith(b"\n")
     assert unpack_row(packed[:-1]) == ("000003-000000017", transit, line)
     assert unpack_row(pack_row(row_key(0, 0), line)[:-1])[1] == Transit()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_fresh_row_carries_what_it_weighs(made: bool) -> None:
+    weight = Weight(rows=1, bytes=9, tokens=212, max_output=300, unbounded=1)
+    packed = pack_fresh(row_key(0, 1), b"{}", weight, made=made)
+    transit = Transit(made=made, tokens=212, max_output=300, unbounded=1)
+    assert packed == pack_row(row_key(0, 1), b"{}", transit)
+
+
+def test_a_row_of_an_earlier_release_was_not_weighed() -> None:
+    _, transit, line = unpack_row(b"000000-000000001 [1,0,null,null,7,9,true,1]\t{}")
+    assert transit == Transit(1, 0, None, None, 7, 9, True, 1)
+    assert (transit.tokens, line) == (0, b"{}")
 
 
 @given(members=st.lists(st.binary(max_size=300), min_size=1, max_size=3), size=st.integers(1, 50))
