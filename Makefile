@@ -30,7 +30,7 @@ help:
 
 # Both at once: each of them waits for the network most of the time.
 setup:
-	@$(MAKE) --no-print-directory -j2 .venv/.stamp node_modules/.stamp
+	@$(MAKE) -s --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) .venv/.stamp node_modules/.stamp
 
 # The newest Python that really runs: a pyenv shim may be on the PATH and fail.
 define find_python

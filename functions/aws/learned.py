@@ -8,21 +8,16 @@ again finds it, and adds nothing. It expires long after its job's last step can 
 
 from __future__ import annotations
 
-import random
 import time
-from typing import Any, cast
+from typing import Any
 
-from botocore.exceptions import ClientError
-
-from functions.aws.objects import code_of
+from functions.aws.transactions import transact
 from functions.batch.learning import SUMS, Learned
 
 KEPT_SECONDS = 90 * 24 * 3_600
 """As long as work files, see `infra.storage`."""
 
 _TURNAROUND = "turnaround_"
-_TRIES = 12
-_LONGEST_WAIT = 2.0
 
 
 def learned(dynamodb: Any, table: str, provider: str, model: str) -> Learned:
@@ -42,21 +37,8 @@ def learned(dynamodb: Any, table: str, provider: str, model: str) -> Learned:
 def learn(
     dynamodb: Any, table: str, provider: str, model: str, lesson: Learned, *, once: str
 ) -> bool:
-    writes = _writes(table, provider, model, lesson, once)
-    for tried in range(_TRIES):
-        try:
-            dynamodb.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            codes = _reasons(error)
-            if "ConditionalCheckFailed" in codes:
-                return False
-            # All shards of a model add to one item, and of two transactions one is turned away.
-            if "TransactionConflict" not in codes or tried + 1 == _TRIES:
-                raise
-            time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**tried)))
-        else:
-            return True
-    raise AssertionError("unreachable")
+    """Whether it is new. All shards of a model add to one item, so that transactions meet."""
+    return not transact(dynamodb, _writes(table, provider, model, lesson, once))
 
 
 def _writes(
@@ -90,13 +72,6 @@ def _writes(
             }
         },
     ]
-
-
-def _reasons(error: ClientError) -> set[str]:
-    if code_of(error) != "TransactionCanceledException":
-        return set()
-    response = cast("dict[str, Any]", error.response)
-    return {str(reason.get("Code")) for reason in response.get("CancellationReasons", [])}
 
 
 def _key(provider: str, model: str, sort: str) -> dict[str, Any]:

@@ -24,15 +24,8 @@ from functions.aws.items import from_item, item_key, to_item, to_plain, to_value
 from functions.aws.objects import code_of
 from functions.batch.errors import Conflict
 from functions.batch.learning import Learned
-from functions.batch.model import (
-    FINAL_JOB_STATUSES,
-    IndexedRow,
-    Job,
-    JobStatus,
-    ProviderFile,
-    Shard,
-    now,
-)
+from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, ProviderFile, Shard, now
+from functions.batch.rows import IndexedRow
 
 INLINE_BYTES = 100_000
 """A larger answer is referred to, in the results file: an item ends at 400 kB."""

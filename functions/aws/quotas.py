@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from functions.aws.items import from_item, item_key, to_item, to_plain
 from functions.aws.objects import code_of
 from functions.aws.transactions import transact
-from functions.batch.model import Lease, QuotaUse, Waiter
+from functions.batch.quota import Lease, QuotaUse, Waiter
 
 _PLACE_OF_LEASE = 0  # among the writes that take one
 _DAY = 86_400

@@ -16,20 +16,14 @@ import msgspec
 from functions.batch import envelope, layout
 from functions.batch.lines import row_key
 from functions.batch.merging import merged
-from functions.batch.model import (
-    FINAL_JOB_STATUSES,
-    IndexedRow,
-    Outputs,
-    Part,
-    RangeResult,
-    Reason,
-    RowCounts,
-)
+from functions.batch.model import FINAL_JOB_STATUSES, Outputs, Reason, RowCounts
 from functions.batch.ports import Ledger, Objects, Writer
 from functions.batch.reading import named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
+from functions.batch.rows import IndexedRow
 from functions.batch.sheets import FailedSheet, Records, ResultsSheet
+from functions.batch.work import Part, RangeResult
 
 IndexResults = Literal["auto", "on", "off"]
 INDEX_UP_TO = 10_000

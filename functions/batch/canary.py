@@ -11,9 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.model import UNANSWERED_DAYS, Collected, Reason, Refusal, Source
+from functions.batch.model import UNANSWERED_DAYS, Reason, Refusal
 from functions.batch.money import Estimate, shown
 from functions.batch.ports import Approvals
+from functions.batch.work import Collected, Source
 
 ABOVE = 5_000
 """Rows to be sent, above which a job has a canary."""

@@ -25,16 +25,10 @@ from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
     MAX_RESENDS,
-    Answer,
     Answered,
-    Collected,
-    Group,
     Reason,
     Refusal,
-    RowError,
     Shard,
-    Source,
-    Weight,
     now,
 )
 from functions.batch.pausing import Pauses
@@ -44,10 +38,12 @@ from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
 from functions.batch.route_bills import RouteMeters
+from functions.batch.rows import Answer, Group, RowError, Weight
 from functions.batch.shard_files import WorkRow, key_of, shard_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
 from functions.batch.tally import Problems
+from functions.batch.work import Collected, Source
 
 PIECES = 4
 """A shard that is refused without a row being named is halved twice at once: as many batches as

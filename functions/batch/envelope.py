@@ -10,8 +10,9 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.lines import Transit
-from functions.batch.model import Answer, Reason, RowError, Shard, Usage
+from functions.batch.model import Reason, Shard
 from functions.batch.money import number
+from functions.batch.rows import Answer, RowError, Usage
 
 SUCCEEDED = b"s"
 FAILED = b"f"

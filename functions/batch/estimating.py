@@ -8,12 +8,13 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.learning import PRIOR_ROWS, Learned
-from functions.batch.model import Group, Source, Weight
 from functions.batch.money import Estimate
 from functions.batch.overrides import Overrides, overridden
 from functions.batch.ports import Objects, Prices
 from functions.batch.pricing import Price, PriceList, Rates, model_of
 from functions.batch.recipe import StoredRecipe
+from functions.batch.rows import Group, Weight
+from functions.batch.work import Source
 
 LOWEST_INPUT, HIGHEST_INPUT = 80, 150
 """Percent of the input tokens that were estimated: providers count the same text differently."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from functions.batch.model import Usage, Weight
+from functions.batch.rows import Usage, Weight
 from functions.batch.turnaround import bucket_of
 
 PRIOR_ROWS = 100

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from functions.batch.model import Weight
+from functions.batch.rows import Weight
 
 BOM = b"\xef\xbb\xbf"
 KEY_LENGTH = 16

@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from functions.batch.lines import iter_lines, unpack_keyed
-from functions.batch.model import Part
 from functions.batch.ports import Objects
+from functions.batch.work import Part
 
 
 def merged(parts: Iterable[Part], objects: Objects) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""What the domain talks about: jobs, groups, sources, shards, provider files, answers.
+"""What the domain talks about: jobs, shards, batches, provider files, steps.
 
 Every stored shape carries a version `v`, so that a function of the next release can read what a
 running job's earlier functions wrote. Unknown fields are ignored for the same reason.
@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.money import Bill, Estimate, JobLimits
+from functions.batch.rows import Group
 
 JobStatus = Literal[
     "planning",
@@ -114,190 +115,6 @@ class Job(msgspec.Struct, kw_only=True):
     v: int = 1
 
 
-class Group(msgspec.Struct, frozen=True, order=True):
-    """What one batch may hold: one provider, one endpoint, one model. `variant` tells rows apart
-    that a provider would not take together for another reason."""
-
-    provider: str
-    endpoint: str
-    model: str
-    variant: str = ""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What fits into one batch. `inputs` counts the texts of embedding requests, `output` the
-    bytes that the answers are expected to have."""
-
-    rows: int
-    bytes: int
-    inputs: int
-    output: int
-
-
-class Weight(msgspec.Struct, kw_only=True, gc=False):
-    """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
-    `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask
-    for several) come from a row that sets them no limit."""
-
-    rows: int = 0
-    bytes: int = 0
-    inputs: int = 0
-    output: int = 0
-    tokens: int = 0
-    max_output: int = 0
-    unbounded: int = 0
-
-    def plus(self, other: Weight) -> Weight:
-        return Weight(
-            rows=self.rows + other.rows,
-            bytes=self.bytes + other.bytes,
-            inputs=self.inputs + other.inputs,
-            output=self.output + other.output,
-            tokens=self.tokens + other.tokens,
-            max_output=self.max_output + other.max_output,
-            unbounded=self.unbounded + other.unbounded,
-        )
-
-    def minus(self, other: Weight) -> Weight:
-        return Weight(
-            rows=self.rows - other.rows,
-            bytes=self.bytes - other.bytes,
-            inputs=self.inputs - other.inputs,
-            output=self.output - other.output,
-            tokens=self.tokens - other.tokens,
-            max_output=self.max_output - other.max_output,
-            unbounded=self.unbounded - other.unbounded,
-        )
-
-    def add(self, other: Weight) -> None:
-        self.rows += other.rows
-        self.bytes += other.bytes
-        self.inputs += other.inputs
-        self.output += other.output
-        self.tokens += other.tokens
-        self.max_output += other.max_output
-        self.unbounded += other.unbounded
-
-    def holds(self, other: Weight, limits: Limits) -> bool:
-        """Whether both fit together."""
-        return (
-            self.rows + other.rows <= limits.rows
-            and self.bytes + other.bytes <= limits.bytes
-            and self.inputs + other.inputs <= limits.inputs
-            and self.output + other.output <= limits.output
-        )
-
-    def fits(self, limits: Limits) -> bool:
-        return (
-            self.rows <= limits.rows
-            and self.bytes <= limits.bytes
-            and self.inputs <= limits.inputs
-            and self.output <= limits.output
-        )
-
-
-class ParsedRow(msgspec.Struct, frozen=True, gc=False):
-    """What sharding needs to know of a line."""
-
-    group: Group
-    weight: Weight
-
-
-class IndexedRow(msgspec.Struct, frozen=True):
-    """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
-    `offset` in bytes."""
-
-    row: int
-    custom_id: str
-    line: bytes
-    offset: int
-
-
-class Part(msgspec.Struct, kw_only=True):
-    """An object of keyed lines, sorted by key, all of them between `first` and `last`."""
-
-    key: str
-    first: str
-    last: str
-
-
-class Head(msgspec.Struct, kw_only=True):
-    """The first `CANARY_ROWS` rows of a source: the last one's key, and what they weigh."""
-
-    last: str
-    weight: Weight
-
-
-class Source(Part, kw_only=True):
-    """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
-    batch that held them was refused without naming the row. Of the object's lines `skip` are left
-    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has."""
-
-    group: Group
-    weight: Weight
-    alone: bool = False
-    delay_seconds: int = 0
-    skip: int = 0
-    take: int = 0
-    head: Head | None = None
-
-
-class Tally(msgspec.Struct, kw_only=True):
-    """How often a code ended a row, and the first message that came with it."""
-
-    count: int
-    message: str
-
-
-class RangeResult(msgspec.Struct, kw_only=True):
-    """What reading one range of the input left behind. `records` are its rows of data as they
-    came, a CSV's as lists of cells; `routes` counts them by the recipe's route, -1 for none."""
-
-    range: int
-    rows: int
-    invalid: int
-    sources: list[Source]
-    parts: list[Part]
-    failed: list[Part]
-    unreadable: list[Part]
-    problems: dict[str, Tally]
-    records: list[Part] = []
-    columns: list[str] = []
-    routes: dict[int, int] = {}
-    v: int = 1
-
-
-class ShardManifest(msgspec.Struct, kw_only=True):
-    """The sources that make up a shard, in order. Kept in the work bucket: it has no bound."""
-
-    shard_id: str
-    sources: list[Source]
-    v: int = 1
-
-
-class Collected(msgspec.Struct, kw_only=True):
-    """What one shard came to. `remainder`: the rows that go again, `unfit` of them because their
-    answer did not fit the schema. `cut`: rows that succeeded, but whose answer ended where its
-    limit did.
-
-    Where the recipe has routes: `routes`, the bill of the rows that took each, -1 for none, and
-    `one_model`, what the recipe's own model costs for the same tokens."""
-
-    shard_id: str
-    succeeded: int
-    failed: int
-    parts: list[Part]
-    failed_parts: list[Part]
-    remainder: list[Source]
-    problems: dict[str, Tally]
-    bill: Bill | None = None
-    routes: dict[int, Bill] = {}
-    one_model: Bill | None = None
-    unfit: int = 0
-    cut: int = 0
-    v: int = 1
-
-
 class Refusal(msgspec.Struct, kw_only=True):
     """Why a shard's batch did not run, for all rows or for those that `rows` names.
 
@@ -375,47 +192,6 @@ class Shard(msgspec.Struct, kw_only=True):
         return Group(self.provider, self.endpoint, self.model, self.variant)
 
 
-class Lease(msgspec.Struct, kw_only=True):
-    """Enqueued tokens that a shard holds of a quota, from before its batch is created until the
-    batch has ended. `counted`: the quota had a limit, so that its sum includes them."""
-
-    quota: str
-    job_id: str
-    shard_id: str
-    tokens: int
-    at: str
-    counted: bool = False
-    v: int = 1
-
-
-class Waiter(msgspec.Struct, kw_only=True):
-    """A shard's place in a quota's line. A lower ticket goes first; a place is lost at `until`, so
-    that a shard which died holds nobody up."""
-
-    quota: str
-    job_id: str
-    shard_id: str
-    ticket: int
-    tokens: int
-    until: str
-    v: int = 1
-
-    @property
-    def place(self) -> tuple[int, str, str]:
-        return self.ticket, self.job_id, self.shard_id
-
-
-class QuotaUse(msgspec.Struct, kw_only=True):
-    """A quota's counted tokens in use, the ticket that was served last, and a limit that a refusal
-    has taught, until it is worth another try."""
-
-    in_use: int = 0
-    turn: int = 0
-    learned: int | None = None
-    learned_until: str = ""
-    v: int = 1
-
-
 class ProviderFile(msgspec.Struct, kw_only=True):
     """Something created at a provider that must not stay there."""
 
@@ -468,49 +244,6 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     job_id: str
     shard_id: str
-
-
-class Usage(msgspec.Struct, kw_only=True, gc=False):
-    """Tokens. Input includes cache reads and writes, output includes reasoning.
-
-    For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
-    not text, such as `input_audio` or `output_image`; searches in the web. `at_list`: answered
-    outside of the batch, so paid at the price of real time.
-    """
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    kinds: dict[str, int] | None = None
-    web_searches: int = 0
-    at_list: bool = False
-
-
-class RowError(msgspec.Struct, kw_only=True):
-    code: str
-    message: str
-    retryable: bool
-
-
-class Answer(msgspec.Struct, kw_only=True, gc=False):
-    """What a provider said to one row.
-
-    `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;
-    `resend`, the row was never tried. With `delay_seconds` the account was refused, not the row:
-    it goes again after so long, doubled each time. `response` and `text` are JSON as it came.
-    `cut`: the answer ended because it reached its limit on output.
-    """
-
-    id: str
-    verdict: Literal["succeeded", "failed", "again", "resend"]
-    response: bytes = b"null"
-    text: bytes = b"null"
-    usage: Usage | None = None
-    error: RowError | None = None
-    delay_seconds: int = 0
-    cut: bool = False
 
 
 class ShardStep(msgspec.Struct, kw_only=True):

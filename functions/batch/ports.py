@@ -12,26 +12,19 @@ import msgspec
 
 from functions.batch.learning import Learned
 from functions.batch.model import (
-    Answer,
     BatchState,
-    Group,
-    IndexedRow,
     Job,
     JobStatus,
-    Lease,
-    Limits,
     Owned,
-    ParsedRow,
     ProviderFile,
     ProviderObject,
-    QuotaUse,
     Shard,
     Tag,
-    Waiter,
-    Weight,
 )
 from functions.batch.pricing import Rates
+from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
+from functions.batch.rows import Answer, Group, IndexedRow, Limits, ParsedRow, Weight
 
 
 class Writer(Protocol):

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from functions.batch.model import Answer, Group, Usage
 from functions.batch.money import Bill, PriceSource
+from functions.batch.rows import Answer, Group, Usage
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):

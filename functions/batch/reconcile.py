@@ -14,25 +14,13 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary, layout
-from functions.batch.model import (
-    GAVE_UP,
-    MAX_RESENDS,
-    Collected,
-    Group,
-    Limits,
-    RangeResult,
-    Refusal,
-    RowCounts,
-    Shard,
-    ShardManifest,
-    Source,
-    Weight,
-    at,
-)
+from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
 from functions.batch.ports import Approvals, Events, Ledger, Objects
 from functions.batch.pricing import model_of
 from functions.batch.recipe import StoredRecipe
+from functions.batch.rows import Group, Limits, Weight
 from functions.batch.turnaround import LATE, MEDIAN, Awaited, finish
+from functions.batch.work import Collected, RangeResult, ShardManifest, Source
 
 MOST_INLINE = 40
 """Up to here a round's shards run in the job's own map; its payload and history stay small."""

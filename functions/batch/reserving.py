@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from functions.batch import waits
-from functions.batch.model import Lease, QuotaUse, Refusal, Shard, ShardStep, Waiter, now
+from functions.batch.model import Refusal, Shard, ShardStep, now
 from functions.batch.ports import Ledger, Quotas
+from functions.batch.quota import Lease, QuotaUse, Waiter
 
 LINE = 25
 """Places of the line that are looked at: who stands behind them waits without looking further."""

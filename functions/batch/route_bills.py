@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from functions.batch.lines import Transit
-from functions.batch.model import Answer, Collected, Shard
+from functions.batch.model import Shard
 from functions.batch.money import Bill
 from functions.batch.pricing import Meter, PriceList, model_of
 from functions.batch.recipe import StoredRecipe
+from functions.batch.rows import Answer
+from functions.batch.work import Collected
 
 
 class RouteMeters:

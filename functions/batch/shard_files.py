@@ -11,8 +11,9 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.lines import KEY_LENGTH, Transit, iter_lines, unpack_row
-from functions.batch.model import Shard, ShardManifest, Source
+from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
+from functions.batch.work import ShardManifest, Source
 
 
 class WorkRow(msgspec.Struct, frozen=True, gc=False):

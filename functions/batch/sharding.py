@@ -29,22 +29,15 @@ from functions.batch.lines import (
     rows_of,
 )
 from functions.batch.looking import decode, dialect_of, is_utf8
-from functions.batch.model import (
-    Group,
-    Job,
-    Limits,
-    ParsedRow,
-    RangeResult,
-    Reason,
-    RowCounts,
-    Source,
-)
+from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
 from functions.batch.reading import Unreadable, decompress, named
 from functions.batch.recipe import MadeRow, StoredRecipe
+from functions.batch.rows import Group, Limits, ParsedRow
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.tables import BadTable, Table
 from functions.batch.tally import Problems
+from functions.batch.work import RangeResult, Source
 
 MOST_OPEN_GROUPS = 200
 """Files that a function may hold open are limited; a file with more models than this gets more

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from functions.batch.model import CANARY_ROWS, Group, Head, Part, Source, Weight
+from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Objects
+from functions.batch.rows import Group, Weight
+from functions.batch.work import Head, Part, Source
 
 
 class Spool:

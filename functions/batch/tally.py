@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from functions.batch.model import Reason, RowError, Tally
+from functions.batch.model import Reason
+from functions.batch.rows import RowError
+from functions.batch.work import Tally
 
 
 class Problems:

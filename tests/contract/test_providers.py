@@ -24,7 +24,6 @@ from functions.batch.errors import (
 )
 from functions.batch.lines import row_key
 from functions.batch.model import (
-    Answer,
     BatchState,
     Progress,
     ProviderFile,
@@ -34,6 +33,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.ports import Dialect, Provider
+from functions.batch.rows import Answer
 from functions.batch.shard_files import row_id
 from functions.batch.sharding import decode
 from functions.providers.anthropic.client import AnthropicProvider

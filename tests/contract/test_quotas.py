@@ -6,8 +6,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from functions.batch.model import Lease, QuotaUse, Waiter, now
+from functions.batch.model import now
 from functions.batch.ports import Quotas
+from functions.batch.quota import Lease, QuotaUse, Waiter
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
 from functions.batch.intake import Upload, take_in
-from functions.batch.model import Group, Limits, ShardStep
+from functions.batch.model import ShardStep
 from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
 from functions.batch.planning import WAIT_SECONDS, Plan, Planner
@@ -29,6 +29,7 @@ from functions.batch.ports import Dialect, Provider, Recipes
 from functions.batch.reconcile import Round, ShardRun, open_round
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
+from functions.batch.rows import Group, Limits
 from functions.batch.sharding import Caps, RangeOfInput, shard_range
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep

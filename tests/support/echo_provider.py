@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from functions.batch.model import BatchState, Group, ProviderFile, ProviderObject, Tag
+from functions.batch.model import BatchState, ProviderFile, ProviderObject, Tag
+from functions.batch.rows import Group
 
 Body = dict[str, Any]
 

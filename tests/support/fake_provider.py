@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from functions.batch.model import BatchState, Group, Owned, ProviderFile, ProviderObject, Tag
+from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag
+from functions.batch.rows import Group
 
 Script = list[Any]
 

@@ -16,21 +16,8 @@ from pathlib import Path
 import msgspec
 
 from functions.batch.errors import InvalidRow, Missing, NotVisible, Unavailable, Unconfirmed
-from functions.batch.model import (
-    Answer,
-    BatchState,
-    Group,
-    Limits,
-    Owned,
-    ParsedRow,
-    ProviderFile,
-    ProviderObject,
-    RowError,
-    Tag,
-    Usage,
-    Weight,
-    now,
-)
+from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag, now
+from functions.batch.rows import Answer, Group, Limits, ParsedRow, RowError, Usage, Weight
 
 MAX_OUTPUT = 100
 """Tokens: no answer of a twin is longer."""

@@ -13,18 +13,9 @@ import msgspec
 
 from functions.batch.errors import Conflict, InputChanged
 from functions.batch.learning import Learned
-from functions.batch.model import (
-    FINAL_JOB_STATUSES,
-    IndexedRow,
-    Job,
-    JobStatus,
-    Lease,
-    ProviderFile,
-    QuotaUse,
-    Shard,
-    Waiter,
-    now,
-)
+from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, ProviderFile, Shard, now
+from functions.batch.quota import Lease, QuotaUse, Waiter
+from functions.batch.rows import IndexedRow
 
 
 class MemoryObjects:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.model import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
 

@@ -33,7 +33,6 @@ from functions.batch.errors import (
 from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
-    Group,
     Owned,
     Progress,
     ProviderFile,
@@ -41,6 +40,7 @@ from functions.batch.model import (
     Refusal,
     Tag,
 )
+from functions.batch.rows import Group
 from functions.providers.anthropic.answers import about_account
 from functions.providers.waiting import retry_after
 

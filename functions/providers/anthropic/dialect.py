@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import Message, input_tokens
 from functions.providers.fields import ID_ROOM, decode_fields, replaced

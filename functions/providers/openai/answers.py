@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.model import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage
 
 _NULL = msgspec.Raw(b"null")
 

@@ -29,7 +29,6 @@ from functions.batch.errors import (
 from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
-    Group,
     Owned,
     Progress,
     ProviderFile,
@@ -38,6 +37,7 @@ from functions.batch.model import (
     Refusal,
     Tag,
 )
+from functions.batch.rows import Group
 from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0

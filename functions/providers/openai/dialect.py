@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.fields import ID_ROOM, check_nul, decode_fields, replaced, string, with_id
 from functions.providers.openai import answers
 from functions.providers.openai.tokens import Body, Chat, answers_of, chat_tokens, input_tokens

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.model import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage
 
 LABEL = "batchdrop_row"
 

@@ -21,14 +21,8 @@ from google.cloud import storage
 
 from functions.batch.errors import Missing, Refused, Unavailable
 from functions.batch.lines import Oversized, iter_lines
-from functions.batch.model import (
-    BatchState,
-    Group,
-    Owned,
-    ProviderFile,
-    ProviderObject,
-    Tag,
-)
+from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag
+from functions.batch.rows import Group
 from functions.providers.vertex import credentials
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import (

@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.model import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import check_nul, decode_fields, replaced, string
 from functions.providers.vertex import answers, importing

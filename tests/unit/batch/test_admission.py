@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from functions.batch.estimating import HIGHEST_INPUT, LOWEST_INPUT, estimate, stored_prices
-from functions.batch.model import Group, Weight
 from functions.batch.money import DOLLAR, dollars, picodollars
 from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.rows import Group, Weight
 from functions.batch.sharding import Caps
 from tests.support.lines import jsonl
 from tests.support.money_twins import rates_of

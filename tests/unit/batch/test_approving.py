@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from functions.batch.model import Weight
+from functions.batch.rows import Weight
 from tests.support.priced_job import PricedWorld
 
 TEXTS = [f"text {n}" for n in range(4)]

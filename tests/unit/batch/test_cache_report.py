@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from functions.batch.model import Answer, Usage
 from functions.batch.money import DOLLAR
 from functions.batch.pricing import Meter, Price, Rates
+from functions.batch.rows import Answer, Usage
 from functions.recipes.caching import least_tokens
 from tests.support.driver import World
 from tests.support.lines import jsonl

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from functions.batch import canary
-from functions.batch.model import CANARY_ROWS, Answer, Collected, Group, Source, Tally, Weight
+from functions.batch.model import CANARY_ROWS
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
+from functions.batch.rows import Answer, Group, Weight
+from functions.batch.work import Collected, Source, Tally
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.priced_job import PricedWorld, row

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from functions.batch.learning import Learned
-from functions.batch.model import Usage, Weight
+from functions.batch.rows import Usage, Weight
 
 
 def taught(rows: int, counting: float, *, answer: int = 0, limit: int = 0) -> Learned:

@@ -18,8 +18,8 @@ from functions.batch.lines import (
     rows_of,
     unpack_row,
 )
-from functions.batch.model import Weight
 from functions.batch.reading import Named, Unreadable, decompress, named
+from functions.batch.rows import Weight
 
 
 def cut(data: bytes, size: int) -> list[bytes]:

@@ -11,9 +11,10 @@ import pytest
 
 from functions.batch import laps, layout
 from functions.batch.errors import OverCapacity, Throttled
-from functions.batch.model import BatchState, Refusal, ShardStep, Source
+from functions.batch.model import BatchState, Refusal, ShardStep
 from functions.batch.reconcile import collected
 from functions.batch.waits import pace_wait, room_wait
+from functions.batch.work import Source
 from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

@@ -13,21 +13,13 @@ from functions.batch.assembling import INDEX_UP_TO
 from functions.batch.errors import Unavailable
 from functions.batch.lines import pack_keyed, row_key
 from functions.batch.merging import merged
-from functions.batch.model import (
-    MAX_RESENDS,
-    BatchState,
-    Group,
-    Limits,
-    Part,
-    ProviderObject,
-    Reason,
-    Source,
-    Weight,
-)
+from functions.batch.model import MAX_RESENDS, BatchState, ProviderObject, Reason
 from functions.batch.reconcile import MOST_INLINE, pack
 from functions.batch.reporting import Failure
+from functions.batch.rows import Group, Limits, Weight
 from functions.batch.shard_files import row_id
 from functions.batch.sharding import Caps
+from functions.batch.work import Part, Source
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider

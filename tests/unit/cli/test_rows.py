@@ -7,7 +7,8 @@ from typing import Any
 
 from cli.stack import Stack
 from functions.aws.ledger import INLINE_BYTES, DynamoLedger
-from functions.batch.model import IndexedRow, Job
+from functions.batch.model import Job
+from functions.batch.rows import IndexedRow
 
 Run = Callable[..., Any]
 Make = Callable[..., Job]

@@ -10,9 +10,9 @@ from genai_prices import Usage as LibraryUsage
 from genai_prices import calc_price
 from genai_prices.data_snapshot import get_snapshot
 
-from functions.batch.model import Usage
 from functions.batch.money import DOLLAR
 from functions.batch.pricing import cost
+from functions.batch.rows import Usage
 from functions.prices.library import BATCH, PROVIDERS, PriceLibrary
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

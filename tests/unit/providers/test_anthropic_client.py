@@ -19,7 +19,8 @@ from functions.batch.errors import (
     Unavailable,
     Unconfirmed,
 )
-from functions.batch.model import Group, ProviderFile, ProviderObject, Tag
+from functions.batch.model import ProviderFile, ProviderObject, Tag
+from functions.batch.rows import Group
 from functions.providers.anthropic.client import STATES, AnthropicProvider, make_client
 from functions.providers.anthropic.dialect import API_VERSION
 from tests.support.scripted_server import Server, serve

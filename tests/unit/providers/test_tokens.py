@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from functions.batch.model import Weight
 from functions.batch.ports import Dialect
+from functions.batch.rows import Weight
 from functions.batch.sharding import decode
 from functions.batch.tokens import json_tokens, text_tokens
 from functions.providers.anthropic import tokens as anthropic

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.batch.model import Group, Usage
+from functions.batch.rows import Group, Usage
 from functions.providers.vertex.dialect import EMBED, GENERATE, VertexDialect
 
 DIALECT = VertexDialect()

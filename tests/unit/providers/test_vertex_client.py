@@ -18,7 +18,8 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.protobuf.json_format import ParseError
 
 from functions.batch import errors
-from functions.batch.model import Group, ProviderFile, Tag
+from functions.batch.model import ProviderFile, Tag
+from functions.batch.rows import Group
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import display_name, labels

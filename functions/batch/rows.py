@@ -1,0 +1,149 @@
+"""What the domain says of a row: what it may be sent with, what it weighs, how it was answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Group(msgspec.Struct, frozen=True, order=True):
+    """What one batch may hold: one provider, one endpoint, one model. `variant` tells rows apart
+    that a provider would not take together for another reason."""
+
+    provider: str
+    endpoint: str
+    model: str
+    variant: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What fits into one batch. `inputs` counts the texts of embedding requests, `output` the
+    bytes that the answers are expected to have."""
+
+    rows: int
+    bytes: int
+    inputs: int
+    output: int
+
+
+class Weight(msgspec.Struct, kw_only=True, gc=False):
+    """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
+    `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask
+    for several) come from a row that sets them no limit."""
+
+    rows: int = 0
+    bytes: int = 0
+    inputs: int = 0
+    output: int = 0
+    tokens: int = 0
+    max_output: int = 0
+    unbounded: int = 0
+
+    def plus(self, other: Weight) -> Weight:
+        return Weight(
+            rows=self.rows + other.rows,
+            bytes=self.bytes + other.bytes,
+            inputs=self.inputs + other.inputs,
+            output=self.output + other.output,
+            tokens=self.tokens + other.tokens,
+            max_output=self.max_output + other.max_output,
+            unbounded=self.unbounded + other.unbounded,
+        )
+
+    def minus(self, other: Weight) -> Weight:
+        return Weight(
+            rows=self.rows - other.rows,
+            bytes=self.bytes - other.bytes,
+            inputs=self.inputs - other.inputs,
+            output=self.output - other.output,
+            tokens=self.tokens - other.tokens,
+            max_output=self.max_output - other.max_output,
+            unbounded=self.unbounded - other.unbounded,
+        )
+
+    def add(self, other: Weight) -> None:
+        self.rows += other.rows
+        self.bytes += other.bytes
+        self.inputs += other.inputs
+        self.output += other.output
+        self.tokens += other.tokens
+        self.max_output += other.max_output
+        self.unbounded += other.unbounded
+
+    def holds(self, other: Weight, limits: Limits) -> bool:
+        """Whether both fit together."""
+        return (
+            self.rows + other.rows <= limits.rows
+            and self.bytes + other.bytes <= limits.bytes
+            and self.inputs + other.inputs <= limits.inputs
+            and self.output + other.output <= limits.output
+        )
+
+    def fits(self, limits: Limits) -> bool:
+        return (
+            self.rows <= limits.rows
+            and self.bytes <= limits.bytes
+            and self.inputs <= limits.inputs
+            and self.output <= limits.output
+        )
+
+
+class ParsedRow(msgspec.Struct, frozen=True, gc=False):
+    """What sharding needs to know of a line."""
+
+    group: Group
+    weight: Weight
+
+
+class IndexedRow(msgspec.Struct, frozen=True):
+    """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
+    `offset` in bytes."""
+
+    row: int
+    custom_id: str
+    line: bytes
+    offset: int
+
+
+class Usage(msgspec.Struct, kw_only=True, gc=False):
+    """Tokens. Input includes cache reads and writes, output includes reasoning.
+
+    For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
+    not text, such as `input_audio` or `output_image`; searches in the web. `at_list`: answered
+    outside of the batch, so paid at the price of real time.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    kinds: dict[str, int] | None = None
+    web_searches: int = 0
+    at_list: bool = False
+
+
+class RowError(msgspec.Struct, kw_only=True):
+    code: str
+    message: str
+    retryable: bool
+
+
+class Answer(msgspec.Struct, kw_only=True, gc=False):
+    """What a provider said to one row.
+
+    `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;
+    `resend`, the row was never tried. With `delay_seconds` the account was refused, not the row:
+    it goes again after so long, doubled each time. `response` and `text` are JSON as it came.
+    `cut`: the answer ended because it reached its limit on output.
+    """
+
+    id: str
+    verdict: Literal["succeeded", "failed", "again", "resend"]
+    response: bytes = b"null"
+    text: bytes = b"null"
+    usage: Usage | None = None
+    error: RowError | None = None
+    delay_seconds: int = 0
+    cut: bool = False
