@@ -100,7 +100,7 @@ check: setup
 test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory -j2 --output-sync=line unit e2e
+	@$(MAKE) --no-print-directory -j2 unit e2e
 
 bench: setup
 	@$(PYTHON) -m bench.imports
