@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.model import UNANSWERED_DAYS, Reason, Refusal
+from functions.batch.model import MISSING_KEY, UNANSWERED_DAYS, Reason, Refusal
 from functions.batch.money import Estimate, shown
 from functions.batch.ports import Approvals
 from functions.batch.work import Collected, Source
@@ -83,10 +83,12 @@ def trouble(
 
 def _missed(each: Collected, model: str) -> str | None:
     rows = each.succeeded + each.failed + sum(source.weight.rows for source in each.remainder)
-    if 2 * (each.failed + each.unfit + each.cut) <= rows:
+    keyless = each.problems.get(MISSING_KEY)  # nothing was spent, and nothing would be
+    failed = each.failed - (keyless.count if keyless is not None else 0)
+    if 2 * (failed + each.unfit + each.cut) <= rows:
         return None
     counts = {
-        "failed": each.failed,
+        "failed": failed,
         "did not fit the schema": each.unfit,
         "were cut at their limit on output": each.cut,
     }

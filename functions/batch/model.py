@@ -47,6 +47,9 @@ UNANSWERED_DAYS = 3
 CANARY_ROWS = 100
 """Of each group, which a big job sends first."""
 
+MISSING_KEY = "missing_key"
+"""Code of the rows of a provider for which nobody has stored a key."""
+
 BATCH_GONE = "batch_gone"
 """Code of a batch that its provider does not know any more."""
 

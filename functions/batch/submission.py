@@ -30,6 +30,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
+    MISSING_KEY,
     Job,
     ProviderFile,
     ProviderObject,
@@ -240,7 +241,7 @@ class Submitter(msgspec.Struct, kw_only=True):
         wait = waits.trouble_wait(troubles, asked=error.retry_after)
         match error:
             case KeyMissing():
-                refusal = Refusal(code="missing_key", message=error.message, then="fail")
+                refusal = Refusal(code=MISSING_KEY, message=error.message, then="fail")
                 return self._refuse(shard, refusal)
             case Refused():
                 refusal = Refusal(code=error.code, message=error.message, then=error.then)

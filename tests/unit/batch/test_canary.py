@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from functions.batch import canary
+from functions.batch.errors import KeyMissing
 from functions.batch.model import CANARY_ROWS
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
+from functions.batch.ports import Provider
 from functions.batch.rows import Answer, Group, Weight
 from functions.batch.work import Collected, Source, Tally
 from tests.support.driver import World
@@ -167,6 +169,17 @@ def test_without_a_yes_the_rest_fails_and_what_is_finished_is_kept(
 def test_if_nothing_of_it_succeeded_the_job_failed(world: PricedWorld) -> None:
     world.answers = lambda _: "Refuse Job"
     assert world.run(world.submit(BAD + GOOD))["status"] == "failed"
+
+
+def test_a_key_that_nobody_set_asks_nobody(world: PricedWorld) -> None:
+    def none() -> Provider:
+        raise KeyMissing("missing_key", "Set it with `batchdrop keys set openai`.")
+
+    world.providers["openai"] = none
+    job_id = world.submit(GOOD)
+    assert world.run(job_id)["status"] == "failed"
+    assert set(statuses(world, job_id)) == {("failed", "missing_key")}
+    assert alerts(world) == []
 
 
 def test_answers_that_were_cut_count_too(world: PricedWorld) -> None:
