@@ -165,7 +165,7 @@ class JobWorkflow(Construct):
             days=UNANSWERED_DAYS,
         )
         waiting.add_catch(reconcile, errors=TIMEOUT, result_path="$.canary_unanswered")
-        waiting.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        waiting.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
         decide = sfn.Choice(self, "Rows remain?")
         run = "$.round.run"
         decide.when(sfn.Condition.string_equals(run, "ask"), waiting.next(reconcile))

@@ -182,7 +182,7 @@ def test_after_a_canary_in_trouble_a_person_is_asked_and_the_rounds_go_on(
     unanswered, failed = state["Catch"]
     assert (unanswered["ErrorEquals"], unanswered["Next"]) == (["States.Timeout"], "Reconcile")
     assert unanswered["ResultPath"] == "$.canary_unanswered"
-    assert (failed["Next"], failed["ResultPath"]) == ("Report", "$.failure")
+    assert (failed["Next"], failed["ResultPath"]) == ("Broken off", "$.failure")
     assert state["ResultPath"] is None
 
 

@@ -86,11 +86,15 @@ def test_a_row_comes_back_as_it_was_packed() -> None:
     assert unpack_row(pack_row(row_key(0, 0), line)[:-1])[1] == Transit()
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_a_fresh_row_carries_what_it_weighs(made: bool) -> None:
+@pytest.mark.parametrize(
+    ("route", "made", "number"), [(None, False, -1), (0, True, 0), (7, True, 7)]
+)
+def test_a_fresh_row_carries_its_route_and_what_it_weighs(
+    route: int | None, made: bool, number: int
+) -> None:
     weight = Weight(rows=1, bytes=9, tokens=212, max_output=300, unbounded=1)
-    packed = pack_fresh(row_key(0, 1), b"{}", weight, made=made)
-    transit = Transit(made=made, tokens=212, max_output=300, unbounded=1)
+    packed = pack_fresh(row_key(0, 1), b"{}", weight, route)
+    transit = Transit(made=made, route=number, tokens=212, max_output=300, unbounded=1)
     assert packed == pack_row(row_key(0, 1), b"{}", transit)
 
 

@@ -24,7 +24,7 @@ def lesson(*, earlier_release: bool) -> Learned:
     if earlier_release:
         for key in world.work.keys(f"{job_id}/rows/"):
             stored = world.work.stored[key]
-            header = re.compile(rb"\[(0,0,null,null,0,0,false,0),\d+,\d+,\d+\]\t")
+            header = re.compile(rb"\[(0,0,null,null,0,0,false,0),-1,\d+,\d+,\d+\]\t")
             world.work.stored[key], changed = header.subn(rb"[\1]\t", stored)
             assert changed
     assert world.admit(job_id) == "start"
