@@ -53,7 +53,8 @@ class Planner(msgspec.Struct, kw_only=True):
 
     def plan(self, job_id: str, lap: int = 0) -> Plan:
         """A job that was planned before keeps its plan: its input may be gone by now. `lap` says
-        how often it was waited for a recipe before; one that is cancelled by then is read no more.
+        how often it was waited for a recipe before. Once the job is cancelled it is waited no
+        more: rows of JSONL are told one by one all the same, a CSV is read no further.
         """
         job = self.ledger.job(job_id)
         manifest = layout.ranges(job_id)
@@ -61,10 +62,9 @@ class Planner(msgspec.Struct, kw_only=True):
             return Plan(next="report")
         if self.objects.find(manifest) is not None:
             return Plan(next="shard", manifest=manifest)
-        waits = lap < WAIT_LAPS or job.cancel_requested
         try:
             job = self._check(job)
-            recipe = self._recipe(job, waits=waits)
+            recipe = self._recipe(job, lap)
         except _NoRecipeYet:
             if job.cancel_requested:
                 return Plan(next="report")
@@ -94,9 +94,10 @@ class Planner(msgspec.Struct, kw_only=True):
             raise _Rejected("empty", "The file is empty. Drop one with a request on each line.")
         return job
 
-    def _recipe(self, job: Job, *, waits: bool) -> StoredRecipe | None:
+    def _recipe(self, job: Job, lap: int) -> StoredRecipe | None:
         kind = named(job.key)
         is_csv = kind is not None and kind.format == "csv"
+        waits = is_csv if job.cancel_requested else lap < WAIT_LAPS
         try:
             rows = "data" if is_csv else look(job, self.inputs, self.dialects)
             found = self._find(job)
