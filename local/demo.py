@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.cloud import PROJECT, STATE, CloudError, EmbeddedCloud, running_simulator
+from local.cloud import CloudError, EmbeddedCloud, running_simulator
 from local.guard import Guarded
+from local.machine import PROJECT, STATE
 from local.recipe_examples import DATA, ROWS, head_of_sheet, sheet_problem, uploading_after
 
 STACK = "Batchdrop"
