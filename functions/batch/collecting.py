@@ -21,6 +21,7 @@ from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
 from functions.batch.lines import Transit, pack_keyed, pack_row
+from functions.batch.mending import read
 from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
@@ -150,11 +151,8 @@ class Collector(msgspec.Struct, kw_only=True):
     def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:
         """None for a line that is no answer, or whose id has nothing of `mine`, this shard's part
         of it: its rows, if it has any, count as unanswered."""
-        try:
-            answer = self.dialect.answer(line, group)
-        except ValueError:
-            return None
-        return answer if mine in answer.id else None
+        answer = read(line, group, self.dialect)
+        return answer if answer is not None and mine in answer.id else None
 
 
 _encode = msgspec.msgpack.Encoder().encode

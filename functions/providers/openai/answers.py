@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.said import told
 
 _NULL = msgspec.Raw(b"null")
 
@@ -24,15 +25,17 @@ class _Response(msgspec.Struct, gc=False):
 
 
 class _Error(msgspec.Struct, gc=False):
-    code: str | int | None = None
-    type: str | None = None
-    message: str | None = None
+    """Of whatever types: some services number their codes."""
+
+    code: object = None
+    type: object = None
+    message: object = None
 
 
 class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
-    error: _Error | None = None
+    error: _Error | str | None = None
 
 
 class _ErrorBody(msgspec.Struct, gc=False):
@@ -56,7 +59,7 @@ class _Content(msgspec.Struct, gc=False):
 
 class _Output(msgspec.Struct, gc=False):
     type: str = ""
-    content: list[_Content] | None = None
+    content: list[_Content] | str | None = None
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -88,11 +91,20 @@ class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
+class _Unmetered(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    output: list[_Output] | None = None
+    incomplete_details: object = None
+
+
 _NOTHING = _Details()
-_line = msgspec.json.Decoder(_Line)
-_body = msgspec.json.Decoder(_Body)
-_metered = msgspec.json.Decoder(_Metered)
+# Not strict: compatible services write counts and statuses as texts, or as floats.
+_line = msgspec.json.Decoder(_Line, strict=False)
+_body = msgspec.json.Decoder(_Body, strict=False)
+_metered = msgspec.json.Decoder(_Metered, strict=False)
+_unmetered = msgspec.json.Decoder(_Unmetered)
 _error_body = msgspec.json.Decoder(_ErrorBody)
+_string = msgspec.json.Decoder(str)
 
 
 def parse(line: bytes, endpoint: str) -> Answer:
@@ -100,13 +112,23 @@ def parse(line: bytes, endpoint: str) -> Answer:
     answer = _line.decode(line)
     response = answer.response
     if response is not None and response.status_code and 200 <= response.status_code < 300:
-        return _succeeded(answer.custom_id, bytes(response.body), endpoint)
+        return _succeeded(answer.custom_id, _object(bytes(response.body)), endpoint)
     return _failed(answer)
 
 
 def _succeeded(row_id: str, body: bytes, endpoint: str) -> Answer:
     text, usage, cut = _read(body, endpoint)
     return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage, cut=cut)
+
+
+def _object(body: bytes) -> bytes:
+    """Some services write the body's JSON into a text."""
+    if body.startswith(b'"'):
+        inner = _string.decode(body).strip().encode()
+        with suppress(msgspec.MsgspecError):
+            if isinstance(msgspec.json.decode(inner), dict):
+                return inner
+    return body
 
 
 def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
@@ -116,16 +138,19 @@ def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
         with suppress(msgspec.MsgspecError):
             full = _body.decode(body)
             return _text(full), _usage(full.usage, _searches(full)), _cut(full)
+        with suppress(msgspec.MsgspecError):
+            rest = _unmetered.decode(body)
+            return _text(rest), None, _cut(rest)
     return b"null", _usage_of(body), False
 
 
-def _cut(body: _Body) -> bool:
+def _cut(body: _Body | _Unmetered) -> bool:
     if body.choices:
         return body.choices[0].finish_reason == "length"
     return body.incomplete_details == {"reason": "max_output_tokens"}
 
 
-def _text(body: _Body) -> bytes:
+def _text(body: _Body | _Unmetered) -> bytes:
     if body.choices:
         choice = body.choices[0]
         raw = bytes(choice.message.content if choice.message is not None else choice.text)
@@ -134,8 +159,8 @@ def _text(body: _Body) -> bytes:
         texts = [
             content.text
             for item in body.output
-            if item.type == "message"
-            for content in item.content or ()
+            if item.type == "message" and isinstance(item.content, list)
+            for content in item.content
             if content.type == "output_text" and content.text is not None
         ]
         return msgspec.json.encode("".join(texts)) if texts else b"null"
@@ -176,10 +201,12 @@ def _kinds(given: _Details, made: _Details) -> dict[str, int] | None:
 def _failed(answer: _Line) -> Answer:
     status = answer.response.status_code if answer.response is not None else None
     body = bytes(answer.response.body) if answer.response is not None else b"null"
-    error = answer.error or _body_error(body) or _Error()
-    code = str(error.code or error.type or (f"http_{status}" if status else "no_answer"))
+    given = _Error(message=answer.error) if isinstance(answer.error, str) else answer.error
+    error = given or _body_error(body) or _Error()
+    named = told(error.code) or told(error.type)
+    code = named or (f"http_{status}" if status else "no_answer")
     verdict = _verdict(status, code, told=bool(error.code or error.message or status))
-    message = error.message or (
+    message = told(error.message) or (
         f"The provider answered with status {status} and said no more."
         if status
         else "The provider reported neither a status nor an error."

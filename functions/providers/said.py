@@ -1,0 +1,29 @@
+"""What a service said where its description promises a text or a count.
+
+The SDKs fill their types with whatever came, unchecked: gateways and compatible services number
+their codes, and leave out counts. Nothing of that may get into the ledger as it is.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+def told(value: object) -> str:
+    """A text as it is, numbers and the like as JSON; empty for nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None or value is False:
+        return ""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+
+
+def count(value: object) -> int:
+    """0 for what is no count."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < 10**12 else 0
