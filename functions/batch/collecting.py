@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 
 from functions.batch import envelope, layout, waits
+from functions.batch.depth import headroom
 from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
@@ -70,6 +71,7 @@ class Collector(msgspec.Struct, kw_only=True):
     fitting: Fitting
     max_rounds: int
 
+    @headroom(1)
     def collect(self, job_id: str, shard_id: str) -> None:
         """Stores what the shard came to, then says so in the ledger. May run twice."""
         shard = self.ledger.shard(job_id, shard_id)

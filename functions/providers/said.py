@@ -23,7 +23,8 @@ def told(value: object) -> str:
 
 def count(value: object) -> int:
     """0 for what is no count."""
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isdecimal() and len(value) < 13:
         return int(value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return int(value) if is_number and 0 <= value < 10**12 else 0
+    if isinstance(value, (int, float)) and value is not True and 0 <= value < 10**12:
+        return int(value)
+    return 0

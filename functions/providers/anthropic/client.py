@@ -221,7 +221,7 @@ def _batch(answer: object) -> MessageBatch:
 
 
 def _created(batch: MessageBatch) -> datetime:
-    made: object = batch.created_at
+    made: object = getattr(batch, "created_at", None)
     if not isinstance(made, datetime):
         raise ValueError(f"no time of creation: {made!r}")
     return made if made.tzinfo is not None else made.replace(tzinfo=UTC)

@@ -207,7 +207,7 @@ def _since(earliest: float, listed: SyncCursorPage[_Made]) -> Iterator[_Made]:
         if each.id in seen:
             return
         seen.add(each.id)
-        made: object = each.created_at
+        made: object = getattr(each, "created_at", None)
         if not isinstance(made, (int, float)) or made >= earliest:
             yield each
         elif first is not None and made < first:
@@ -232,7 +232,7 @@ def _batch(answer: object) -> Batch:
 
 
 def _marks(batch: Batch) -> dict[str, str]:
-    marks: object = batch.metadata
+    marks: object = getattr(batch, "metadata", None)
     return cast("dict[str, str]", marks) if isinstance(marks, dict) else {}
 
 
