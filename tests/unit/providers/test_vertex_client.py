@@ -155,6 +155,33 @@ def test_a_batch_is_looked_for_by_its_name_and_known_by_its_labels(
     assert unquote(path).count(display_name(TAG).replace(" ", "+")) == 1
 
 
+@pytest.mark.parametrize(
+    ("states", "wanted"),
+    [
+        (["JOB_STATE_CANCELLED", "JOB_STATE_RUNNING"], ["1"]),
+        (["JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED"], ["0"]),
+        (["JOB_STATE_CANCELLED"], ["0"]),
+        (["JOB_STATE_RUNNING", "JOB_STATE_SUCCEEDED"], ["0", "1"]),
+    ],
+)
+def test_of_several_jobs_those_that_were_cancelled_do_not_count(
+    provider: VertexProvider, calls: Calls, states: list[str], wanted: list[str]
+) -> None:
+    jobs = [{"name": f"{n}", "state": state} for n, state in enumerate(states)]
+    mine = [{**job, "labels": labels(TAG), "createTime": "2026-11-21T10:00:00Z"} for job in jobs]
+    calls.answers["GET"] = (200, {"batchPredictionJobs": mine})
+    assert provider.find_batches(TAG, "2026-11-21T10:01:00.000Z", 5) == wanted
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, b"[]", b"", b"<html>"])
+def test_a_create_without_a_name_leaves_the_outcome_unknown(
+    provider: VertexProvider, calls: Calls, body: Any
+) -> None:
+    calls.answers["POST"] = (200, body)
+    with pytest.raises(errors.Unavailable):
+        provider.create(None, TAG, GROUP, ["gs://batches/x"], 5)
+
+
 def test_a_deletion_that_lags_is_told(
     provider: VertexProvider, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
