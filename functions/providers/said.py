@@ -6,7 +6,12 @@ their codes, and leave out counts. Nothing of that may get into the ledger as it
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+"""A count that a request can have. Usage with any other is not known."""
 
 
 def told(value: object) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.content import record
-from functions.providers.said import told
+from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
 
@@ -97,19 +97,19 @@ class _Block(msgspec.Struct, gc=False):
 
 
 class _Written(msgspec.Struct, gc=False):
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: Tokens | None = None
 
 
 class _Tools(msgspec.Struct, gc=False):
-    web_search_requests: int | None = None
+    web_search_requests: Tokens | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
     cache_creation: _Written | None = None
-    output_tokens: int | None = None
+    output_tokens: Tokens | None = None
     server_tool_use: _Tools | None = None
     service_tier: str | None = None
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
-from functions.providers.said import told
+from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
 
@@ -63,17 +63,17 @@ class _Output(msgspec.Struct, gc=False):
 
 
 class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+    image_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     input_tokens_details: _Details | None = None
     prompt_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None

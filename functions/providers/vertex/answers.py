@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.said import Tokens
 
 LABEL = "batchdrop_row"
 
@@ -140,15 +141,15 @@ class _Feedback(msgspec.Struct, rename="camel", gc=False):
 
 class _Modality(msgspec.Struct, rename="camel", gc=False):
     modality: str | None = None
-    token_count: int | None = None
+    token_count: Tokens | None = None
 
 
 class _Metadata(msgspec.Struct, rename="camel", gc=False):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    prompt_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
     prompt_tokens_details: list[_Modality] | None = None
     candidates_tokens_details: list[_Modality] | None = None
 
@@ -219,10 +220,10 @@ def _decode(line: bytes) -> _Line | _Unlabelled:
 def _identity(answer: _Line | _Unlabelled) -> str:
     request = answer.request if isinstance(answer, _Line) else None
     label = request.labels.get(LABEL) if request and request.labels else None
-    ids = {found for found in (answer.key, label) if found is not None}
-    if len(ids) != 1:
+    ids = [found for found in (answer.key, label) if found is not None]
+    if not ids or any(found != ids[0] for found in ids):
         raise ValueError("the line has no id, or two that differ")
-    (row_id,) = ids
+    row_id = ids[0]
     if not isinstance(row_id, str):
         raise ValueError("the line's id is not ours")
     return row_id

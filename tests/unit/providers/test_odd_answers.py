@@ -114,6 +114,32 @@ def test_a_vertex_line_is_known_by_its_key_where_its_request_has_another_form(
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (3, 2)
 
 
+@pytest.mark.parametrize("key", [[], {}, 7, ["r"]])
+def test_a_key_that_is_no_text_is_not_ours(key: object) -> None:
+    line = {"key": key, "status": "", "request": {}, "response": {"candidates": [{}]}}
+    with pytest.raises(ValueError, match="id"):
+        VertexDialect().answer(json.dumps(line).encode(), Group("vertex", GENERATE, "m"))
+
+
+@pytest.mark.parametrize("tokens", [-1, 2**63, 2**64, 10**30])
+def test_usage_that_no_request_can_have_is_not_known(tokens: int) -> None:
+    usage = {"prompt_tokens": tokens, "completion_tokens": 1}
+    answers = [of_openai(response={"status_code": 200, "body": {**BODY, "usage": usage}})]
+    message = {
+        "content": [{"type": "text", "text": "hi"}],
+        "usage": {"input_tokens": 1, "output_tokens": tokens},
+    }
+    result = {"type": "succeeded", "message": message}
+    answers.append(anthropic.parse(json.dumps({"custom_id": "r", "result": result}).encode()))
+    response = {
+        "candidates": [{"content": {"parts": [{"text": "hi"}]}}],
+        "usageMetadata": {"promptTokenCount": tokens},
+    }
+    line = json.dumps({"key": "r", "status": "", "request": {}, "response": response}).encode()
+    answers.append(VertexDialect().answer(line, Group("vertex", GENERATE, "m")))
+    assert [(each.text, each.usage) for each in answers] == [(b'"hi"', None)] * 3
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [("a", "a"), (400, "400"), (None, ""), (False, ""), ({"a": 1}, '{"a":1}')]
 )
