@@ -18,7 +18,7 @@ import msgspec
 
 from functions.batch import envelope, layout, waits
 from functions.batch.depth import headroom
-from functions.batch.errors import AccountBlocked, ProviderError
+from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
 from functions.batch.lines import Transit, pack_keyed, pack_row
@@ -88,6 +88,8 @@ class Collector(msgspec.Struct, kw_only=True):
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
             ):
                 found = self._fetch(shard, spool)
+                if job.status == "paused" and found:
+                    self.pauses.working(job_id)
                 for place, row in enumerate(shard_rows(shard, self.objects)):
                     where = found.get(row.key)
                     answer = None if where is None else _spooled(spool, where)
@@ -145,9 +147,11 @@ class Collector(msgspec.Struct, kw_only=True):
     def _answers(self, shard: Shard) -> Iterator[bytes]:
         try:
             yield from self.provider().answers(shard.outputs)
-        except ProviderError:
+        except ProviderError as error:
             # Retried by the workflow, until Reconcile gives the shard up: then what came is kept.
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
+                if isinstance(error, (AccountBlocked, KeyMissing)):
+                    self.pauses.blocked(shard, error)
                 raise
 
     def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:

@@ -18,6 +18,20 @@ _WITH_TEXT = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/response
 _RETRYABLE_STATUSES = frozenset({0, 408, 409, 429})
 _NEVER_TRIED = frozenset({"batch_expired", "batch_cancelled"})
 
+ACCOUNT_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "account_deactivated",
+        "invalid_api_key",
+    }
+)
+"""Codes that speak of the account: its rows have not been tried."""
+
+ACCOUNT_SECONDS = 300
+"""After which rows that the account was refused for go again, at first."""
+
 
 class _Response(msgspec.Struct, gc=False):
     status_code: int | None = None
@@ -205,7 +219,12 @@ def _failed(answer: _Line) -> Answer:
     error = given or _body_error(body) or _Error()
     named = told(error.code) or told(error.type)
     code = named or (f"http_{status}" if status else "no_answer")
-    verdict = _verdict(status, code, told=bool(error.code or error.message or status))
+    blocked = bool(ACCOUNT_CODES & {told(error.code), told(error.type)})
+    verdict = (
+        "resend"
+        if blocked
+        else _verdict(status, code, told=bool(error.code or error.message or status))
+    )
     message = told(error.message) or (
         f"The provider answered with status {status} and said no more."
         if status
@@ -217,6 +236,7 @@ def _failed(answer: _Line) -> Answer:
         response=body if body not in (b"{}", b"") else b"null",
         usage=_usage_of(body),
         error=RowError(code=code, message=message, retryable=verdict != "failed"),
+        delay_seconds=ACCOUNT_SECONDS if blocked else 0,
     )
 
 

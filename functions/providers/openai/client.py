@@ -40,6 +40,7 @@ from functions.batch.model import (
 from functions.batch.rows import Group
 from functions.providers.downloads import answer_lines
 from functions.providers.keys import plain_key
+from functions.providers.openai.answers import ACCOUNT_CODES
 from functions.providers.said import count, told
 from functions.providers.waiting import retry_after
 
@@ -60,15 +61,6 @@ STATES: dict[str, Literal["ended", "refused"] | None] = {
 }
 
 _OVER_CAPACITY = frozenset({"token_limit_exceeded"})
-_ACCOUNT_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "account_deactivated",
-        "invalid_api_key",
-    }
-)
 _MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported"})
 _CAPACITY_DELAY = 300
 _DEAD = frozenset({"failed", "cancelling", "cancelled"})
@@ -307,7 +299,7 @@ def _refusal(batch: Batch) -> Refusal:
         return Refusal(
             code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, capacity=True
         )
-    if code in _ACCOUNT_CODES:
+    if code in ACCOUNT_CODES:
         return Refusal(
             code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, account=True
         )
@@ -344,6 +336,8 @@ def _from_status(error: openai.APIStatusError, *, creating: bool) -> ProviderErr
     message = f"{error.message} (HTTP {status})"
     asked = retry_after(error.response.headers.get("retry-after"))
     kind = _kind(status, code, error.message, creating=creating)
+    if told(error.type) in ACCOUNT_CODES:
+        kind = AccountBlocked
     if kind is Refused and code in _MODEL_CODES:
         return Refused(code, message, retry_after=asked, then="fail")
     return kind(code, message, retry_after=asked)
@@ -353,7 +347,7 @@ def _kind(status: int, code: str, message: str, *, creating: bool) -> type[Provi
     words = message.lower()
     if creating and status < 500 and code in _MODEL_CODES:
         return Refused
-    if code in _ACCOUNT_CODES or status in (401, 402, 403):
+    if code in ACCOUNT_CODES or status in (401, 402, 403):
         return AccountBlocked
     if code in _OVER_CAPACITY or "enqueued token" in words:
         return OverCapacity

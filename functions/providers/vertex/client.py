@@ -87,7 +87,7 @@ def make_client(secret: str, vertex_base_url: str = "", gcs_base_url: str = "") 
 
 def _endpoint(base_url: str, location: str) -> str:
     if base_url:
-        return base_url.rstrip("/")
+        return base_url.rstrip("/").removesuffix("/v1")
     prefix = "" if location == "global" else f"{location}-"
     return f"https://{prefix}aiplatform.googleapis.com"
 
@@ -252,4 +252,4 @@ class VertexProvider:
 
     def _below(self, directory: str) -> list[str]:
         """Objects of a directory of ours. Any other is left alone: they are to be deleted."""
-        return self._bucket.list(directory.rstrip("/")) if is_our_object(directory) else []
+        return self._bucket.written(directory.rstrip("/")) if is_our_object(directory) else []

@@ -84,6 +84,28 @@ def test_an_error_of_any_shape_is_told(line: Any, verdict: str, code: str, messa
     assert (answer.verdict, answer.error.code, answer.error.message) == (verdict, code, message)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "insufficient_quota", "type": "insufficient_quota", "message": "Pay."},
+        {"code": None, "type": "insufficient_quota", "message": "Pay."},
+        {"code": "billing_hard_limit_reached", "message": "Pay."},
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False])
+def test_rows_that_the_account_was_refused_for_were_not_tried(error: Any, inside: bool) -> None:
+    body = {"error": error} if inside else {}
+    line = {"response": {"status_code": 429, "body": body}, "error": None if inside else error}
+    answer = of_openai(**line)
+    assert (answer.verdict, answer.delay_seconds) == ("resend", openai.ACCOUNT_SECONDS)
+
+
+def test_a_row_that_came_too_fast_has_failed_for_now() -> None:
+    error = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
+    answer = of_openai(response={"status_code": 429, "body": {"error": error}})
+    assert (answer.verdict, answer.delay_seconds) == ("again", 0)
+
+
 @pytest.mark.parametrize("details", [None, "x", {"error_code": None}, {"error_code": 7}, []])
 def test_a_wrong_request_stays_wrong_whatever_its_details(details: object) -> None:
     error = {"type": "invalid_request_error", "message": "bad", "details": details}

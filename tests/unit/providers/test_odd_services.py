@@ -11,6 +11,7 @@ import pytest
 
 from functions.aws.items import from_item, to_item, to_plain
 from functions.batch.errors import (
+    AccountBlocked,
     KeyMissing,
     ProviderError,
     Refused,
@@ -188,6 +189,15 @@ def test_a_model_that_is_not_there_fails_the_rows_at_once(
     with pytest.raises(Refused) as raised:
         of_openai.create(None, TAG, GROUP, ["f"], 1)
     assert raised.value.then == "fail"
+
+
+def test_an_empty_account_may_be_told_by_the_errors_type_alone(
+    server: Server, of_openai: Any
+) -> None:
+    error = {"code": None, "type": "insufficient_quota", "message": "Pay."}
+    server.reply("POST /v1/batches", {"error": error}, 429)
+    with pytest.raises(AccountBlocked):
+        of_openai.create(None, TAG, GROUP, ["f"], 1)
 
 
 def test_a_list_that_begins_with_the_oldest_is_read_to_its_end(
