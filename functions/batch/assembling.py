@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import envelope, layout
+from functions.batch.depth import headroom
 from functions.batch.lines import row_key
 from functions.batch.merging import merged
 from functions.batch.model import FINAL_JOB_STATUSES, Outputs, Reason, RowCounts
@@ -49,6 +50,7 @@ class Assembler(msgspec.Struct, kw_only=True):
     index_results: IndexResults
     retention_days: int
 
+    @headroom(2)
     def assemble(self, job_id: str) -> None:
         """May run twice: every output appears whole, with the same content."""
         job = self.ledger.job(job_id)

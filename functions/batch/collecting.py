@@ -17,10 +17,12 @@ from typing import IO
 import msgspec
 
 from functions.batch import envelope, layout, waits
-from functions.batch.errors import AccountBlocked, ProviderError
+from functions.batch.depth import headroom
+from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
 from functions.batch.lines import Transit, pack_keyed, pack_row
+from functions.batch.mending import read
 from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
@@ -69,6 +71,7 @@ class Collector(msgspec.Struct, kw_only=True):
     fitting: Fitting
     max_rounds: int
 
+    @headroom(1)
     def collect(self, job_id: str, shard_id: str) -> None:
         """Stores what the shard came to, then says so in the ledger. May run twice."""
         shard = self.ledger.shard(job_id, shard_id)
@@ -85,6 +88,8 @@ class Collector(msgspec.Struct, kw_only=True):
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
             ):
                 found = self._fetch(shard, spool)
+                if job.status == "paused" and found:
+                    self.pauses.working(job_id)
                 for place, row in enumerate(shard_rows(shard, self.objects)):
                     where = found.get(row.key)
                     answer = None if where is None else _spooled(spool, where)
@@ -142,19 +147,18 @@ class Collector(msgspec.Struct, kw_only=True):
     def _answers(self, shard: Shard) -> Iterator[bytes]:
         try:
             yield from self.provider().answers(shard.outputs)
-        except ProviderError:
+        except ProviderError as error:
             # Retried by the workflow, until Reconcile gives the shard up: then what came is kept.
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
+                if isinstance(error, (AccountBlocked, KeyMissing)):
+                    self.pauses.blocked(shard, error)
                 raise
 
     def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:
         """None for a line that is no answer, or whose id has nothing of `mine`, this shard's part
         of it: its rows, if it has any, count as unanswered."""
-        try:
-            answer = self.dialect.answer(line, group)
-        except ValueError:
-            return None
-        return answer if mine in answer.id else None
+        answer = read(line, group, self.dialect)
+        return answer if answer is not None and mine in answer.id else None
 
 
 _encode = msgspec.msgpack.Encoder().encode

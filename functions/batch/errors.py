@@ -24,6 +24,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+MOST_TEXT = 2_000
+"""Characters of what a provider says that are kept. A gateway's page, or a request that an error
+repeats, may have a megabyte; an item of the ledger and an event end long before."""
+
+
+MOST_CODE = 100
+
+
+def shortened(text: str, most: int = MOST_TEXT) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
 
 class BatchdropError(Exception):
     """Base of everything below."""
@@ -59,9 +70,9 @@ class ProviderError(BatchdropError):
     """`code` is the provider's own where it gave one; `retry_after` in seconds."""
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+        self.code = shortened(code, MOST_CODE)
+        self.message = shortened(message)
+        super().__init__(f"{self.code}: {self.message}")
         self.retry_after = retry_after
 
 

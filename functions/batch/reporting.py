@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 import msgspec
 
@@ -25,6 +26,9 @@ from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.route_bills import routed
 from functions.batch.tally import Problems
+
+MOST_MODELS = 200
+"""That an event names: it ends at 256 kB."""
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -199,10 +203,24 @@ class Reporter(msgspec.Struct, kw_only=True):
             "reason": job.reason,
             "input": _input(job),
             "rows": job.rows,
-            "cost": cost(job.estimate, shards),
+            "cost": _told(cost(job.estimate, shards)),
             "outputs": job.outputs,
         }
         self.events.publish(detail_type, detail)
+
+
+def _told(costs: dict[str, object]) -> dict[str, object]:
+    """What of the costs an event can hold: of very many models the summary alone tells."""
+    models = costs["by_model"]
+    assert isinstance(models, dict)
+    return (
+        costs
+        if len(cast("dict[str, object]", models)) <= MOST_MODELS
+        else {
+            **costs,
+            "by_model": None,
+        }
+    )
 
 
 def _input(job: Job) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from functions.batch import layout
+from functions.batch.depth import headroom
 from functions.batch.lines import KEY_LENGTH, Transit, iter_lines, unpack_row
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
@@ -61,6 +62,7 @@ def key_of(identity: str) -> str:
     return identity[1 : KEY_LENGTH + 1]
 
 
+@headroom(1)
 def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path) -> None:
     """The shard as the provider's input file."""
     opening, between, closing = dialect.framing

@@ -197,11 +197,11 @@ class _RowSorter:
                 line, fields = self._with_model(line, fields)
             self._keep(key, line, dialect.parse(line, fields), dialect)
             self._last = dialect
-        except InvalidRow as error:
+        except (InvalidRow, RecursionError) as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
             custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
-            self._set_aside(key, data, error, custom_id)
+            self._set_aside(key, data, _invalid(error), custom_id)
 
     def take_made(self, row: DataRow, made: MadeRow) -> None:
         """What a recipe made of a row of data."""
@@ -219,9 +219,9 @@ class _RowSorter:
             parsed = dialect.parse(made.line, fields)
             self._keep(key, made.line, parsed, dialect, made.route)
             self._routes[made.route] = self._routes.get(made.route, 0) + 1
-        except InvalidRow as error:
+        except (InvalidRow, RecursionError) as error:
             # Its record is kept already, and stands in for it.
-            self._set_aside(key, b"", error, custom_id)
+            self._set_aside(key, b"", _invalid(error), custom_id)
 
     def take_nothing(self, row: RowOfNothing) -> None:
         self._set_aside(self._next_key(), row.text, row.error, b"null")
@@ -307,6 +307,12 @@ class _RowSorter:
             columns=list(self.columns),
             routes=self._routes,
         )
+
+
+def _invalid(error: InvalidRow | RecursionError) -> InvalidRow:
+    if isinstance(error, InvalidRow):
+        return error
+    return InvalidRow("too_deep", "The row is nested too deep: no provider takes so many levels.")
 
 
 def _unknown_shape() -> InvalidRow:

@@ -11,6 +11,9 @@ from functions.batch.errors import InvalidRow
 ID_ROOM = 64
 """Bytes that our id and its key may add to a line."""
 
+MOST_MODEL = 256
+"""Characters of a model's name: it gets into keys of the ledger, which end at 1,024 bytes."""
+
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _text = msgspec.json.Decoder(str)
 
@@ -24,6 +27,15 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         return None if raw is None else _text.decode(raw)
     except msgspec.ValidationError:
         return None
+
+
+def check_model(model: str) -> None:
+    """Raises `InvalidRow` for a name that no model has."""
+    if len(model) > MOST_MODEL:
+        raise InvalidRow(
+            "bad_model",
+            f"The model's name has {len(model)} characters; no model's has more than {MOST_MODEL}.",
+        )
 
 
 def check_nul(line: bytes) -> None:

@@ -12,7 +12,16 @@ import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
-from functions.providers.fields import ID_ROOM, check_nul, decode_fields, replaced, string, with_id
+from functions.providers.fields import (
+    ID_ROOM,
+    MOST_MODEL,
+    check_model,
+    check_nul,
+    decode_fields,
+    replaced,
+    string,
+    with_id,
+)
 from functions.providers.openai import answers
 from functions.providers.openai.tokens import Body, Chat, answers_of, chat_tokens, input_tokens
 
@@ -83,6 +92,7 @@ class OpenAIDialect:
         body = _read(fields["body"], endpoint)
         if not body.model:
             raise InvalidRow("no_model", 'The body has no "model": say which one is to answer.')
+        check_model(body.model)
         if body.stream:
             raise InvalidRow("stream", 'A batch cannot stream: take "stream" out of the body.')
         chat = isinstance(body, Chat)
@@ -114,7 +124,7 @@ class OpenAIDialect:
         model = body.model
         if row.method != "POST" or row.url != _CHAT or not model or body.stream:
             return None
-        if b"\\u0000" in line:
+        if b"\\u0000" in line or len(model) > MOST_MODEL:
             return None
         asked, most = answers_of(_CHAT, body)
         weight = Weight(

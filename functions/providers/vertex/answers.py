@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.said import Tokens
 
 LABEL = "batchdrop_row"
 
@@ -108,6 +109,16 @@ class _Line(msgspec.Struct, gc=False):
     processed_time: object = None
 
 
+class _Unlabelled(msgspec.Struct, gc=False):
+    """Of a line that repeats its request in another form than it had."""
+
+    key: object = None
+    status: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL
+    processed_time: object = None
+
+
 class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     thought: bool | None = None
@@ -130,15 +141,15 @@ class _Feedback(msgspec.Struct, rename="camel", gc=False):
 
 class _Modality(msgspec.Struct, rename="camel", gc=False):
     modality: str | None = None
-    token_count: int | None = None
+    token_count: Tokens | None = None
 
 
 class _Metadata(msgspec.Struct, rename="camel", gc=False):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    prompt_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
     prompt_tokens_details: list[_Modality] | None = None
     candidates_tokens_details: list[_Modality] | None = None
 
@@ -173,8 +184,9 @@ class _Wrapped(msgspec.Struct, gc=False):
 
 
 _line = msgspec.json.Decoder(_Line)
+_unlabelled = msgspec.json.Decoder(_Unlabelled)
 _response = msgspec.json.Decoder(_Response)
-_metered = msgspec.json.Decoder(_Metered)
+_metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
 _string = msgspec.json.Decoder(str)
 _error = msgspec.json.Decoder(_Error)
@@ -184,7 +196,7 @@ _WORD = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*")
 
 def parse(line: bytes, *, embeds: bool) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
-    answer = _line.decode(line)
+    answer = _decode(line)
     row_id = _identity(answer)
     body = bytes(answer.response)
     shape = _read(body)
@@ -198,12 +210,20 @@ def parse(line: bytes, *, embeds: bool) -> Answer:
     return _failed(row_id, told if shape is None else body, error)
 
 
-def _identity(answer: _Line) -> str:
-    label = answer.request.labels.get(LABEL) if answer.request and answer.request.labels else None
-    ids = {found for found in (answer.key, label) if found is not None}
-    if len(ids) != 1:
+def _decode(line: bytes) -> _Line | _Unlabelled:
+    try:
+        return _line.decode(line)
+    except msgspec.ValidationError:
+        return _unlabelled.decode(line)
+
+
+def _identity(answer: _Line | _Unlabelled) -> str:
+    request = answer.request if isinstance(answer, _Line) else None
+    label = request.labels.get(LABEL) if request and request.labels else None
+    ids = [found for found in (answer.key, label) if found is not None]
+    if not ids or any(found != ids[0] for found in ids):
         raise ValueError("the line has no id, or two that differ")
-    (row_id,) = ids
+    row_id = ids[0]
     if not isinstance(row_id, str):
         raise ValueError("the line's id is not ours")
     return row_id
@@ -296,7 +316,7 @@ def _kinds(counts: _Metadata) -> dict[str, int] | None:
     return found or None
 
 
-def _told(answer: _Line, shape: _Shape | None) -> tuple[_Error | None, bytes]:
+def _told(answer: _Line | _Unlabelled, shape: _Shape | None) -> tuple[_Error | None, bytes]:
     """The error that a line tells of, in whichever of its forms, and its body if it has one."""
     for raw in (answer.error, shape.error if shape is not None else _NULL, answer.status):
         error = _decoded(bytes(raw))

@@ -16,7 +16,14 @@ import msgspec
 from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
-from functions.providers.fields import check_nul, decode_fields, replaced, string
+from functions.providers.fields import (
+    MOST_MODEL,
+    check_model,
+    check_nul,
+    decode_fields,
+    replaced,
+    string,
+)
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
@@ -96,6 +103,7 @@ class VertexDialect:
                 "no_model",
                 'The line has no "model" beside its "request": say which one is to answer.',
             )
+        check_model(model)
         if _OLD_EMBEDDING.match(model):
             raise InvalidRow(
                 "unsupported_model",
@@ -129,7 +137,7 @@ class VertexDialect:
         model = row.model
         if usual is None or row.body or row.params or not model or _OLD_EMBEDDING.match(model):
             return None
-        if b"\\u0000" in line:
+        if b"\\u0000" in line or len(model) > MOST_MODEL:
             return None
         config = _remembered_config(bytes(usual.generation))
         if config is None:

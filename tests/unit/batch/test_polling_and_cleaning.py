@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from functions.batch import laps
 from functions.batch.cleaning import TRIES
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
 from functions.batch.model import BatchState, ProviderObject, Refusal, ShardStep
+from functions.batch.polling import GIVE_UP
 from functions.batch.waits import poll_wait
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
@@ -113,6 +115,40 @@ def test_a_cancel_is_sent_once_and_the_batch_waited_for(
     lap(world, job_id, step)
     assert provider.calls.count("cancel") == 1
     assert step.next == "wait"
+
+
+def test_a_batch_that_has_ended_is_seen_though_it_cannot_be_cancelled(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    running = BatchState(status="in_progress", outcome=None)
+    provider.script["cancel"] = [Unavailable("http_500", "x"), Throttled("rate", "x")]
+    provider.script["poll"] = [running, ENDED]
+    step = lap(world, job_id)
+    assert step.next == "wait"
+    assert not world.ledger.shard(job_id, SHARD).cancel_sent
+    assert lap(world, job_id, step).next == "collect"
+    assert provider.calls.count("cancel") == 2
+
+
+def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid_again(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    stuck = world.poller("openai").stuck_after
+    provider.script["poll"] = [BatchState(status="cancelling", outcome=None)] * 3
+    step = lap(world, job_id, ShardStep(next="wait", waited=stuck + 1))
+    assert step.next == "wait"
+    assert provider.calls.count("cancel") == 1
+    late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, owed=0)
+    assert lap(world, job_id, late).next == "collect"
+    assert "though it was cancelled" in world.alerts.sent[-1][0]
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    assert world.open_round(job_id, 2).run == "none"
+    world.assembler().assemble(job_id)
+    results = world.result_lines(job_id)
+    assert {result["error"]["code"] for result in results} == {"gave_up"}
+    assert {result["cost_usd"] for result in results} == {None}
 
 
 def test_a_capacity_refusal_comes_back_later_without_spending_a_round(
