@@ -19,6 +19,9 @@ from functions.recipes.templates import is_template
 if TYPE_CHECKING:
     from functions.recipes.model import Recipe
 
+KEPT_SECONDS = 3_600
+"""Of what is marked, from its last use on. OpenAI keeps it for minutes, Google does not say."""
+
 _OPENAI = 1_024
 _GEMINI = {"gemini-2": 2_048, "gemini-3": 4_096}
 _CLAUDE = {
@@ -55,5 +58,7 @@ def shared_prefix(recipe: Recipe) -> SharedPrefix | None:
     names = (recipe.model, recipe.escalate_to, *(route.model for route in recipe.routes))
     known = {name: least_tokens(recipe.provider, name) for name in names if name}
     return SharedPrefix(
-        tokens=round(tokens), least={name: least for name, least in known.items() if least}
+        tokens=round(tokens),
+        least={name: least for name, least in known.items() if least},
+        kept_seconds=KEPT_SECONDS if recipe.provider == "anthropic" else 0,
     )
