@@ -90,3 +90,61 @@ def test_rows_that_all_go_at_once_write_side_by_side(claude: World, sim: Simulat
     assert [batch["rows"] for batch in summary["batches"]] == [80]
     told = books(sim)
     assert told["cached_input"] / (told["cached_input"] + told["cache_write_1h"]) == 7 / 8
+
+
+DOCUMENT = "clause number seven of the contract " * 1_500
+"""About 10,000 tokens."""
+
+
+def test_a_document_that_rows_share_is_read_and_one_of_its_own_is_not_written(
+    claude: World, sim: Simulator
+) -> None:
+    claude.inputs.others |= {
+        "_files/contract.txt": DOCUMENT.encode(),
+        **{f"_files/own{n}.txt": f"{n} {DOCUMENT}".encode() for n in range(3)},
+    }
+    names = ["contract.txt"] * 78 + ["own1.txt", "own2.txt", "own2.txt"]
+    rows = "".join(f"{n},text {n},_files/{name}\n" for n, name in enumerate(names))
+    recipe: dict[str, Any] = {name: each for name, each in RECIPE.items() if name != "system"}
+    claude.inputs.others["recipe.json"] = json.dumps(recipe).encode()
+    summary = claude.run(claude.drop("table.csv", f"id,text,s3_key\n{rows}".encode()))
+    assert summary["status"] == "succeeded"
+    usages = [result["usage"] for result in claude.result_lines(summary["job_id"])]
+    used = [bool(each["cached_input_tokens"] or each["cache_write_tokens"]) for each in usages]
+    assert used == [True] * 78 + [False] * 3
+    written = [each["cache_write_tokens"] for each in usages if each["cache_write_tokens"]]
+    assert len(written) <= 11, "those that ran side by side in the first eighth"
+    assert min(written) > 8_000
+    assert summary["cache"]["note"] is None
+
+
+def test_a_document_after_what_all_rows_share_needs_two_marks(
+    claude: World, sim: Simulator
+) -> None:
+    """Each document is written once more for each prefix, and the prefix read by all rows."""
+    tools = [{"name": "note", "description": "Takes a note.", "input_schema": {"type": "object"}}]
+    messages = [
+        {"role": "user", "content": "An example."},
+        {"role": "assistant", "content": "Understood."},
+        {"role": "user", "content": "Translate {{ text }}"},
+    ]
+    claude.inputs.others |= {f"_files/{n}.txt": f"{n} {DOCUMENT}".encode() for n in range(2)}
+    rows = "".join(f"{n},text {n},_files/{n % 2}.txt\n" for n in range(80))
+    recipe = {**RECIPE, "messages": messages, "params": {"tools": tools}}
+    del recipe["prompt"]
+    claude.inputs.others["recipe.json"] = json.dumps(recipe).encode()
+    summary = claude.run(claude.drop("table.csv", f"id,text,s3_key\n{rows}".encode()))
+    assert summary["status"] == "succeeded"
+    first, *others = [each["usage"] for each in claude.result_lines(summary["job_id"])]
+    assert first["cache_write_tokens"] > PREFIX + 8_000
+    assert {each["cached_input_tokens"] > PREFIX for each in others} == {True}
+
+
+def test_a_document_behind_what_differs_is_not_marked(claude: World, sim: Simulator) -> None:
+    claude.inputs.others["_files/contract.txt"] = DOCUMENT.encode()
+    rows = "".join(f"{n},text {n},_files/contract.txt\n" for n in range(20))
+    recipe = {**RECIPE, "system": "You translate {{ text }}."}
+    claude.inputs.others["recipe.json"] = json.dumps(recipe).encode()
+    summary = claude.run(claude.drop("table.csv", f"id,text,s3_key\n{rows}".encode()))
+    assert summary["status"] == "succeeded"
+    assert (summary["cache"]["cache_write_tokens"], summary["cache"]["hit_rate"]) == (0, 0)

@@ -21,7 +21,7 @@ class _Maker:
     def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
         return [_as_twins(self._renderer.make(row)) for row in rows]
 
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
         raise AssertionError("twins take no documents")
 
     def close(self) -> None:
