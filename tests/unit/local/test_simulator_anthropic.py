@@ -296,3 +296,20 @@ def test_what_runs_side_by_side_reads_nothing_that_it_writes(
     simulator.reset(cache_5m_seconds=0.0)
     assert set(reads(five)) == {0}, "kept for no time at all"
     assert sum(read == 0 for read in reads(other)) == 10
+
+
+def test_marks_are_bounded_in_number_and_order(client: anthropic.Anthropic) -> None:
+    def system(*lives: str) -> list[dict[str, Any]]:
+        return [
+            {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": life}}
+            for life in lives
+        ]
+
+    rows = [
+        row("good", ask("hi", system=system("1h", "1h", "5m", "5m"))),
+        row("order", ask("hi", system=system("5m", "1h"))),
+        row("five", ask("hi", system=system("1h", "1h", "1h", "1h", "1h"))),
+    ]
+    _, found = run(client, rows)
+    assert found["good"].result.type == "succeeded"
+    assert error_of(found["order"]) == error_of(found["five"]) == "invalid_request_error"
