@@ -15,7 +15,7 @@ from functions.batch.canary import cut
 from functions.batch.estimating import weigh
 from functions.batch.money import DOLLAR
 from functions.batch.pricing import PriceList, Rates, model_of
-from functions.batch.recipe import SharedPrefix
+from functions.batch.recipe import SharedPrefix, StoredRecipe
 from functions.batch.rows import Group
 from functions.batch.work import Head, Source
 
@@ -30,17 +30,12 @@ LEAST_SAVED = DOLLAR // 20
 
 
 def split(
-    sources: Iterable[Source], prefix: SharedPrefix, prices: PriceList | None
+    sources: Iterable[Source], recipe: StoredRecipe, prices: PriceList | None
 ) -> tuple[list[Source], list[Source]]:
     """The rows that go first, one of each group where that pays, and all others. If it pays for
     none, nothing is held back."""
     ordered = sorted(sources, key=lambda source: source.first)
-    rates = {} if prices is None else prices.rates
-    missing = {
-        group
-        for group, weight in weigh(ordered).items()
-        if saved(prefix, group, weight.rows, rates.get(model_of(group))) > LEAST_SAVED
-    }
+    missing = _paying(ordered, recipe, prices)
     first: list[Source] = []
     held: list[Source] = []
     for source in ordered:
@@ -55,6 +50,23 @@ def split(
         first.append(one)
         held.append(rest)
     return (first, held) if first else (held, [])
+
+
+def _paying(
+    sources: Iterable[Source], recipe: StoredRecipe, prices: PriceList | None
+) -> set[Group]:
+    """Of the groups that rows of data became: requests that stood among them share nothing."""
+    prefix = recipe.prefix
+    if prefix is None or prices is None:
+        return set()
+    models = {recipe.model, *(route.model for route in recipe.routes())}
+    return {
+        group
+        for group, weight in weigh(sources).items()
+        if group.provider == recipe.provider
+        and group.model in models
+        and saved(prefix, group, weight.rows, prices.rates.get(model_of(group))) > LEAST_SAVED
+    }
 
 
 def saved(prefix: SharedPrefix, group: Group, rows: int, rates: Rates | None) -> int:

@@ -169,7 +169,7 @@ def _first_plan(job_id: str, objects: Objects, limits_of: LimitsOf, canary_above
     if canary.is_due(sources, canary_above) and (recipe is None or recipe.canary):
         sources, held = canary.split(sources)  # and it writes the cache as well
     elif recipe is not None and recipe.prefix is not None:
-        sources, held = priming.split(sources, recipe.prefix, stored_prices(objects, job_id))
+        sources, held = priming.split(sources, recipe, stored_prices(objects, job_id))
         primes = bool(held)
     shards = pack(sources, 1, limits_of)
     return RoundPlan(number=1, shards=shards, reruns=[], taken=[], held=held, primes=primes)

@@ -288,14 +288,29 @@ def source(first: int, rows: int, *, opening: bool = True, model: str = "m") -> 
 
 
 def split(*sources: Source) -> tuple[list[Source], list[Source]]:
-    prefix = SharedPrefix(tokens=TOKENS, kept_seconds=3_600)
-    return priming.split(sources, prefix, PriceList(rates={"p/m": RATES}))
+    recipe = StoredRecipe(
+        key="recipe.json",
+        content=msgspec.Raw(b"{}"),
+        makes_requests=True,
+        provider="p",
+        model="m",
+        prefix=SharedPrefix(tokens=TOKENS, kept_seconds=3_600),
+    )
+    return priming.split(sources, recipe, PriceList(rates={"p/m": RATES, "p/other": RATES}))
 
 
 def test_a_first_source_of_one_row_goes_whole() -> None:
     first, held = split(source(1, ROWS), source(0, 1))
     assert [(each.key, each.take, each.weight.rows) for each in first] == [("0", 0, 1)]
     assert [(each.key, each.skip, each.weight.rows) for each in held] == [("1", 0, ROWS)]
+
+
+def test_requests_among_the_rows_of_data_share_nothing() -> None:
+    other = source(0, ROWS, model="other")
+    assert split(other) == ([other], [])
+    first, held = split(other, source(ROWS, ROWS))
+    assert [each.group.model for each in first] == ["m"]
+    assert [each.group.model for each in held] == ["other", "m"]
 
 
 def test_what_an_earlier_release_read_is_not_cut() -> None:
