@@ -10,7 +10,6 @@ import pytest
 
 from functions.batch import canary, priming
 from functions.batch.money import Bill, Estimate
-from functions.batch.ports import RowKind
 from functions.batch.pricing import Price, PriceList, Rates
 from functions.batch.recipe import SharedPrefix, StoredRecipe
 from functions.batch.reconcile import pack
@@ -21,7 +20,7 @@ from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices
 from tests.support.twin_provider import TwinDialect, TwinProvider
-from tests.support.twin_recipes import TwinRecipes
+from tests.support.twin_recipes import LongPrefixes
 
 TOKENS = 20_000
 BATCH = Price(input=500_000, output=2_500_000, cached_input=50_000, cache_write_1h=1_000_000)
@@ -36,21 +35,6 @@ RECIPE: dict[str, Any] = {
 }
 ROWS = 60
 ASKED = "waits for approval"
-
-
-class LongPrefixes(TwinRecipes):
-    """As if what rows share had so many tokens, and stayed for an hour."""
-
-    def __init__(self, tokens: int = TOKENS, kept_seconds: int = 3_600) -> None:
-        self.tokens = tokens
-        self.kept_seconds = kept_seconds
-
-    def prepare(self, key: str, data: bytes, rows: RowKind) -> StoredRecipe:
-        stored = super().prepare(key, data, rows)
-        if stored.prefix is not None and stored.prefix.tokens is not None:
-            stored.prefix.tokens = self.tokens
-            stored.prefix.kept_seconds = self.kept_seconds
-        return stored
 
 
 @pytest.fixture
