@@ -18,7 +18,7 @@ import msgspec
 
 from functions.batch import envelope, layout, waits
 from functions.batch.depth import headroom
-from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
+from functions.batch.errors import AccountBlocked, KeyMissing, NotChecked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
 from functions.batch.lines import Transit, pack_keyed, pack_row
@@ -56,7 +56,8 @@ MISFIT = "schema_mismatch"
 """Code of a row whose answer does not fit the recipe's schema."""
 
 Fitting = Callable[[bytes], Callable[[bytes], str | None]]
-"""Of a JSON schema: what tells why an answer's text does not fit it. Both as JSON."""
+"""Of a JSON schema: what tells why an answer's text does not fit it. Both as JSON. The latter
+raises `NotChecked`."""
 
 
 class Collector(msgspec.Struct, kw_only=True):
@@ -224,7 +225,11 @@ class _Harvest:
         self._charge(row.transit, answer)
         error = answer.error
         if answer.verdict == "succeeded" or error is None:
-            misfit = self._misfit(answer.text) if row.transit.made else None
+            try:
+                misfit = self._misfit(answer.text) if row.transit.made else None
+            except NotChecked as unknown:
+                self._unchecked(row, answer, str(unknown))
+                return
             if misfit is not None:
                 self._misfitting(place, row, answer, misfit)
                 return
@@ -301,6 +306,11 @@ class _Harvest:
         self._unfit += 1
         transit = _after(transit, error, misfits=transit.misfits + 1)
         self._go_again(place, row, transit, model=self._stronger)
+
+    def _unchecked(self, row: WorkRow, answer: Answer, why: str) -> None:
+        """It is not sent again: another answer would take as long, and be paid as well."""
+        error = RowError(code=MISFIT, message=why, retryable=False)
+        self._fail(row, error, msgspec.structs.replace(answer, verdict="failed", error=error))
 
     def _own_failure(
         self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None

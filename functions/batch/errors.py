@@ -3,6 +3,7 @@
     BatchdropError
     ├── InvalidRow            this line is not a request: the row ends as `invalid`
     ├── BadRecipe             a recipe cannot be used: its job is rejected
+    ├── NotChecked            an answer could not be held against its schema in time
     ├── InputChanged          the uploaded object is not there any more, or not the same
     ├── Conflict              another writer changed the ledger's record first
     └── ProviderError         a provider's answer to a call of ours
@@ -54,6 +55,10 @@ class BadRecipe(BatchdropError):
     """A sentence that names the recipe, the path of the key, its value and what is allowed."""
 
     code = "bad_recipe"
+
+
+class NotChecked(BatchdropError):
+    """Whether an answer fits its schema would take too long to find out."""
 
 
 class InputChanged(BatchdropError):

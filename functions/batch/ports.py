@@ -97,8 +97,9 @@ class RequestMaker(Protocol):
         """What each row, a JSON object, came to, in order."""
         ...
 
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
-        """A line that was made, with the document that its row names. Raises `InvalidRow`."""
+    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
+        """A line that was made, with the document that its row names. `shared`: other rows name it
+        too. Raises `InvalidRow`."""
         ...
 
     def close(self) -> None: ...

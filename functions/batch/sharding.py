@@ -33,7 +33,7 @@ from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
 from functions.batch.reading import Unreadable, decompress, named
 from functions.batch.recipe import MadeRow, StoredRecipe
-from functions.batch.rows import Group, Limits, ParsedRow
+from functions.batch.rows import Group, Limits, ParsedRow, Weight
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.tables import BadTable, Table
 from functions.batch.tally import Problems
@@ -256,7 +256,7 @@ class _RowSorter:
             self._store(self._open.pop(group))
             spool = None
         if spool is None:
-            spool = self._open_spool(group)
+            spool = self._open_spool(group, weight)
         spool.add(key, pack_fresh(key, line, weight, route), weight)
 
     def _limits_of(self, group: Group, dialect: Dialect) -> Limits:
@@ -265,13 +265,16 @@ class _RowSorter:
             limits = self._limits[group] = self._caps.lower(dialect.limits(group))
         return limits
 
-    def _open_spool(self, group: Group) -> SourceSpool:
+    def _open_spool(self, group: Group, first: Weight) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:
             fullest = max(self._open, key=lambda other: self._open[other].weight.bytes)
             self._store(self._open.pop(fullest))
         self._stored += 1
         key = layout.rows(self._job_id, f"range-{self._number:06d}", self._stored)
-        spool = self._open[group] = SourceSpool(group, key, self._directory)
+        shares = self._recipe is not None and self._recipe.prefix is not None
+        opening = Weight().plus(first) if shares else None
+        spool = SourceSpool(group, key, self._directory, opening=opening)
+        self._open[group] = spool
         return spool
 
     def _store(self, spool: SourceSpool) -> None:

@@ -27,7 +27,8 @@ class Head(msgspec.Struct, kw_only=True):
 class Source(Part, kw_only=True):
     """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
     batch that held them was refused without naming the row. Of the object's lines `skip` are left
-    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has."""
+    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has.
+    `opening`: what the first row weighs, in a job whose rows share a prefix."""
 
     group: Group
     weight: Weight
@@ -36,6 +37,7 @@ class Source(Part, kw_only=True):
     skip: int = 0
     take: int = 0
     head: Head | None = None
+    opening: Weight | None = None
 
 
 class Tally(msgspec.Struct, kw_only=True):

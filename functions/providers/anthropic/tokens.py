@@ -43,9 +43,9 @@ def input_tokens(
     tokens = ANSWER + MESSAGE * len(messages)
     for message in messages:
         content = message.content
-        tokens += text_tokens(content) if type(content) is str else tokens_of(content, _block)
+        tokens += text_tokens(content) if type(content) is str else tokens_of(content, block_tokens)
     if system is not None:
-        tokens += SYSTEM + tokens_of(system, _block)
+        tokens += SYSTEM + tokens_of(system, block_tokens)
     if tools or schema:
         tokens += raw_json(schema)
         defined = raw_json(tools)
@@ -53,7 +53,7 @@ def input_tokens(
     return tokens
 
 
-def _block(block: Record) -> float:
+def block_tokens(block: Record) -> float:
     match block.get("type"):
         case "image":
             return media_tokens(_measured(record(block.get("source")), "image"))
