@@ -45,8 +45,13 @@ class FileObjects:
         if self.find(key) is None:
             self.put(key, data)
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        return pieces(self.folder / key)
+    def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
+        return pieces(self.folder / key, start)
+
+    def read(self, key: str, start: int, size: int) -> bytes:
+        with (self.folder / key).open("rb", buffering=0) as file:
+            file.seek(start)
+            return file.read(size)
 
     def upload(self, path: Path, key: str) -> None:
         """The bytes are on this disk already: they get a second name."""
@@ -63,9 +68,14 @@ class FileObjects:
         unfinished.replace(place)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for path in sorted(self.folder.joinpath(prefix).rglob("*")):
+        for key, _ in self.sizes(prefix):
+            yield key
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        place = self.folder.joinpath(prefix)
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_file():
-                yield str(path.relative_to(self.folder))
+                yield str(path.relative_to(self.folder)), path.stat().st_size
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:

@@ -115,6 +115,12 @@ class ProviderSettings(Environment, frozen=True, kw_only=True):
     enqueued_tokens: str = "{}"
 
 
+class CutSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+
+
 class AssembleSettings(Environment, frozen=True, kw_only=True):
     """`index_results` is `auto`, `on` or `off`."""
 

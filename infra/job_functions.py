@@ -7,10 +7,23 @@ import json
 from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import ask, assemble, plan, price, reconcile, report, shard, sweep
+from functions.handlers import (
+    ask,
+    assemble,
+    cut,
+    join,
+    plan,
+    price,
+    reconcile,
+    report,
+    shard,
+    slice,
+    sweep,
+)
 from functions.settings import (
     AskSettings,
     AssembleSettings,
+    CutSettings,
     PlanSettings,
     PriceSettings,
     ReconcileSettings,
@@ -112,20 +125,37 @@ class JobFunctions(Construct):
                 max_bytes_per_shard=size,
             ),
         )
+        assembling = AssembleSettings(
+            jobs_table=table,
+            work_bucket=work,
+            results_bucket=results,
+            index_results=config.index_results,
+            retention_days=config.retention_days,
+        )
         self.assemble = Function(
             self,
             "Assemble",
             handler=assemble,
             platform=platform,
             memory_mb=FULL_CORE_MB,
-            settings=AssembleSettings(
-                jobs_table=table,
-                work_bucket=work,
-                results_bucket=results,
-                index_results=config.index_results,
-                retention_days=config.retention_days,
-            ),
+            settings=assembling,
         )
+        self.cut = Function(
+            self,
+            "Cut",
+            handler=cut,
+            platform=platform,
+            settings=CutSettings(jobs_table=table, work_bucket=work, results_bucket=results),
+        )
+        self.slice = Function(
+            self,
+            "Slice",
+            handler=slice,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=assembling,
+        )
+        self.join = Function(self, "Join", handler=join, platform=platform, settings=assembling)
         self.report = Function(
             self,
             "Report",
@@ -155,6 +185,9 @@ class JobFunctions(Construct):
             self.ask,
             self.reconcile,
             self.assemble,
+            self.cut,
+            self.slice,
+            self.join,
             self.report,
             self.sweep,
         )

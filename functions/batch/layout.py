@@ -63,6 +63,27 @@ def all_collected(job_id: str) -> str:
     return f"{job_id}/collected/"
 
 
+def cut(job_id: str) -> str:
+    return f"{job_id}/slices/cut.json"
+
+
+def slice_items(job_id: str) -> str:
+    return f"{job_id}/slices/items.json"
+
+
+def slice_plan(job_id: str, number: int) -> str:
+    return f"{job_id}/slices/{number:06d}-plan.json"
+
+
+def slice_result(job_id: str, attempt: int, number: int) -> str:
+    return f"{job_id}/slices/{number:06d}-{attempt:02d}-result.json"
+
+
+def slice_head(job_id: str, number: int, name: str) -> str:
+    """`name` is the result's, as in `result`."""
+    return f"{job_id}/slices/{number:06d}-{name}.head"
+
+
 def everything(job_id: str) -> str:
     return f"{job_id}/"
 

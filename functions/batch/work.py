@@ -17,6 +17,23 @@ class Part(msgspec.Struct, kw_only=True):
     last: str
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows `[start, end)` of a range of the input: all of them are rows of the job."""
+
+    range: int
+    start: int
+    end: int
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of an object that several functions write: its number from 1 on, the tag that the
+    store gave it, and its bytes."""
+
+    number: int
+    tag: str
+    size: int
+
+
 class Head(msgspec.Struct, kw_only=True):
     """The first `CANARY_ROWS` rows of a source: the last one's key, and what they weigh."""
 
@@ -60,7 +77,12 @@ class RangeResult(msgspec.Struct, kw_only=True):
     records: list[Part] = []
     columns: list[str] = []
     routes: dict[int, int] = {}
+    start: int = 0
     v: int = 1
+
+    @property
+    def span(self) -> Span:
+        return Span(range=self.range, start=self.start, end=self.start + self.rows)
 
 
 class ShardManifest(msgspec.Struct, kw_only=True):

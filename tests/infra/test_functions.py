@@ -24,6 +24,9 @@ HANDLERS = (
     "ask",
     "reconcile",
     "assemble",
+    "cut",
+    "slice",
+    "join",
     "report",
     "sweep",
     "command",
@@ -31,10 +34,11 @@ HANDLERS = (
 )
 SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
+    **dict.fromkeys(("slice", "join"), "AssembleSettings"),
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
 MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
-MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
+MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble", "slice"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
 
 

@@ -38,7 +38,18 @@ PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "w
 MONEY_PORTS = ("prices", "budgets", "approvals", "rollups", "metrics")
 _PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
-    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "keys"}
+    {
+        "read",
+        "sizes",
+        "answers",
+        "chunks",
+        "files",
+        "find",
+        "find_batches",
+        "find_staged",
+        "get",
+        "keys",
+    }
     | {"pin", "poll", "rates", "recipe", "shard", "shards", "creates", "find_lease", "leases"}
     | {"learned", "left", "line", "missing", "resumed_at", "use"}
 )
@@ -268,8 +279,7 @@ class CrashWorld(World):
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self._step("shard", partial(self.shard, job_id, piece))
             if self._admitted(job_id):
-                self._rounds(job_id)
-                self._step("assemble", lambda: self.assembler().assemble(job_id))
+                self._assemble(job_id, in_slices=self._rounds(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
 
@@ -290,14 +300,25 @@ class CrashWorld(World):
         self.asker().ask(job_id, token, question)
         return token
 
-    def _rounds(self, job_id: str) -> None:
+    def _assemble(self, job_id: str, *, in_slices: bool) -> None:
+        if in_slices:
+            how = self._step("cut", lambda: self.cutter().cut(job_id))
+            if how.next == "slices":
+                for number in self.slices_of(how):
+                    self._step("slice", partial(self.slicer().assemble, job_id, number))
+                self._step("join", lambda: self.joiner().join(job_id))
+                return
+        self._step("assemble", lambda: self.assembler().assemble(job_id))
+
+    def _rounds(self, job_id: str) -> bool:
+        """Whether the results are too much for one call."""
         number, unanswered = 1, False
         for _ in range(MOST_ROUNDS):
             opened = self._step(
                 "reconcile", partial(self.open_round, job_id, number, unanswered=unanswered)
             )
-            if opened.run == "none":
-                return
+            if opened.run in ("none", "slices"):
+                return opened.run == "slices"
             if opened.run == "ask":
                 token = self._step("ask", lambda: self._ask(job_id, "canary"))
                 if token in self.workflows.waiting:

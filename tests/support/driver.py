@@ -19,8 +19,10 @@ from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
+from functions.batch.cutting import SLICE, Cutter, HowToAssemble
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
+from functions.batch.outgrown import ONE_CALL
 from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
 from functions.batch.planning import WAIT_SECONDS, Plan, Planner
@@ -31,6 +33,7 @@ from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
 from functions.batch.rows import Group, Limits
 from functions.batch.sharding import Caps, RangeOfInput, shard_range
+from functions.batch.slicing import Joiner, Slicer
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
 from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
@@ -93,6 +96,8 @@ class World:
     recipes: Recipes = field(default_factory=RecipeFiles)
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
+    one_call: int = ONE_CALL
+    slice_bytes: int = SLICE
     max_rounds: int = 3
     enqueued_tokens: dict[str, int] = field(default_factory=dict)
     creates_per_hour: int | None = None
@@ -159,7 +164,10 @@ class World:
 
     def rounds(self, job_id: str) -> None:
         number, unanswered = 1, False
-        while (opened := self.open_round(job_id, number, unanswered=unanswered)).run != "none":
+        while (opened := self.open_round(job_id, number, unanswered=unanswered)).run not in (
+            "none",
+            "slices",
+        ):
             if opened.run == "ask":
                 assert opened.number == number - 1
                 unanswered = self.ask_about_canary(job_id)
@@ -167,7 +175,20 @@ class World:
             for run in self.runs_of(opened):
                 self.run_shard(job_id, run.provider, run.shard_id)
             number += 1
-        self.assembler().assemble(job_id)
+        if opened.run == "none" or not self.in_slices(job_id):
+            self.assembler().assemble(job_id)
+
+    def in_slices(self, job_id: str) -> bool:
+        """The states around slices; False if one call does it."""
+        how = self.cutter().cut(job_id)
+        if how.next == "slices":
+            for item in self.slices_of(how):
+                self.slicer().assemble(job_id, item)
+            self.joiner().join(job_id)
+        return how.next == "slices"
+
+    def slices_of(self, how: HowToAssemble) -> list[int]:
+        return [item["slice"] for item in msgspec.json.decode(self.work.get(how.manifest))]
 
     def gate(self) -> Gate:
         return Gate(
@@ -227,6 +248,7 @@ class World:
             approvals=self.approvals,
             unanswered=unanswered,
             canary_above=self.canary_above,
+            one_call=self.one_call,
         )
 
     def runs_of(self, opened: Round) -> list[ShardRun]:
@@ -325,6 +347,34 @@ class World:
             results=self.results,
             index_results="auto",
             retention_days=30,
+        )
+
+    def cutter(self) -> Cutter:
+        return Cutter(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            one_call=self.one_call,
+            slice_bytes=self.slice_bytes,
+        )
+
+    def slicer(self) -> Slicer:
+        return Slicer(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            index_results="auto",
+            retention_days=30,
+            least_piece=self.results.least_piece,
+        )
+
+    def joiner(self) -> Joiner:
+        return Joiner(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            retention_days=30,
+            least_piece=self.results.least_piece,
         )
 
     def reporter(self) -> Reporter:
