@@ -85,7 +85,7 @@ class PieceObjects(Objects, Protocol):
 
     def complete(self, key: str, upload: str, pieces: Sequence[Piece]) -> None:
         """The object appears, made of these pieces in the order of their numbers. Raises
-        `UploadGone`, also where it was completed before."""
+        `UploadGone`, perhaps also where it was completed before."""
         ...
 
     def abandon(self, prefix: str) -> None:
