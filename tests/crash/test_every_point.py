@@ -14,7 +14,7 @@ from functions.batch.model import Shard
 from functions.batch.ports import Provider
 from functions.batch.submission import Submitter
 from tests.crash.twin_job import NAMES, Run
-from tests.support.crashing import SHARD_STEPS, Mode, points
+from tests.support.crashing import SHARD_STEPS, Call, Mode, points
 from tests.support.twin_provider import TwinProvider
 
 MEMORY = Path("/dev/shm")
@@ -62,6 +62,25 @@ def test_a_job_whose_canary_is_in_trouble_survives_it_too(
         assert run.problems() == [], str(point)
         survived += 1
     record_property(f"crash_points_canary_{mode}", survived)
+    assert survived > 50
+
+
+@pytest.mark.parametrize("mode", ["once", "broken", "stopped"])
+def test_results_put_together_in_slices_survive_it_too(
+    mode: Mode, record_property: Callable[[str, object], None]
+) -> None:
+    whole = Run(in_slices=True)
+    assert whole.problems() == []
+    assert whole.results.stored.keys() == Run().results.stored.keys()
+    calls = [call for call in whole.calls if call.step in ("cut", "slice", "join", "report")]
+    assert sum(call == Call("slice", "workflow", "answer") for call in calls) > 3
+    survived = 0
+    for point in points(calls, mode):
+        run = Run(point, in_slices=True)
+        assert run.world.wire.crashes, f"never reached: {point}"
+        assert run.problems() == [], str(point)
+        survived += 1
+    record_property(f"crash_points_slices_{mode}", survived)
     assert survived > 50
 
 
