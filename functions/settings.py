@@ -50,11 +50,13 @@ class PlanSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     split_bytes: int
+    max_gz_bytes: int
 
 
 class ShardSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
+    max_unzipped_bytes: int
 
 
 class PriceSettings(Environment, frozen=True, kw_only=True):

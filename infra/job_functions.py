@@ -67,6 +67,7 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 split_bytes=config.split_bytes,
+                max_gz_bytes=config.max_gz_bytes,
             ),
         )
         self.shard = Function(
@@ -82,6 +83,7 @@ class JobFunctions(Construct):
                 work_bucket=work,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
+                max_unzipped_bytes=config.max_unzipped_bytes,
             ),
         )
         self.price = Function(

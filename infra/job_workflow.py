@@ -129,10 +129,12 @@ class JobWorkflow(Construct):
                 discard(self, "Sharded")
             )
         )
-        return ranges.next(self._admission())
+        return ranges.next(self._admission(ranges))
 
-    def _admission(self) -> sfn.IChainable:
-        """Whoever was asked and answered, or did not, comes back to the price: it decides."""
+    def _admission(self, ranges: sfn.DistributedMap) -> sfn.IChainable:
+        """Whoever was asked and answered, or did not, comes back to the price: it decides. Where a
+        call of Shard handed over, the ranges are gone through again: those that were read to their
+        end are not read again."""
         price = self._step("Price", self._functions.price, result_path="$.price")
         waiting = ask(
             self,
@@ -153,6 +155,7 @@ class JobWorkflow(Construct):
         decided = "$.price.next"
         decide.when(sfn.Condition.string_equals(decided, "start"), start.next(self._rounds()))
         decide.when(sfn.Condition.string_equals(decided, "ask"), waiting.next(price))
+        decide.when(sfn.Condition.string_equals(decided, "shard"), ranges)
         decide.otherwise(self._report)
         return price.next(decide)
 

@@ -11,8 +11,9 @@ def recipe(job_id: str) -> str:
     return f"{job_id}/recipe.json"
 
 
-def range_result(job_id: str, number: int) -> str:
-    return f"{job_id}/ranges/{number:06d}.json"
+def range_result(job_id: str, number: int, leg: int = 0) -> str:
+    """Sorted by number and leg."""
+    return f"{job_id}/ranges/{number:06d}.{f'leg-{leg:04d}.' if leg else ''}json"
 
 
 def range_results(job_id: str) -> str:

@@ -62,9 +62,18 @@ class Tally(msgspec.Struct, kw_only=True):
     message: str
 
 
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reading goes on: at a byte of the unpacked input, or at a place in a CSV's text."""
+
+    offset: int = 0
+    place: str = ""
+
+
 class RangeResult(msgspec.Struct, kw_only=True):
-    """What reading one range of the input left behind. `records` are its rows of data as they
-    came, a CSV's as lists of cells; `routes` counts them by the recipe's route, -1 for none."""
+    """What reading one range of the input left behind, or a leg of it: then `start` is the number
+    of its first row in the range, and `rest` is null for the last one. `records` are its rows of
+    data as they came, a CSV's as lists of cells; `routes` counts them by the recipe's route, -1 for
+    none."""
 
     range: int
     rows: int
@@ -78,6 +87,7 @@ class RangeResult(msgspec.Struct, kw_only=True):
     columns: list[str] = []
     routes: dict[int, int] = {}
     start: int = 0
+    rest: Rest | None = None
     v: int = 1
 
     @property

@@ -142,6 +142,7 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
         "May it start?",
         WAITS_FOR_A_PERSON,
     ]
+    assert "Shard ranges" in nexts(job["States"]["May it start?"])
     way += ["Price", "May it start?", "Start rounds", "Reconcile", "Rows remain?"]
     way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
     way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]

@@ -17,7 +17,9 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 import msgspec
 
 from functions.batch import laps
+from functions.batch.admission import Admission
 from functions.batch.model import ShardStep
+from functions.batch.planning import Plan
 from functions.batch.ports import Question
 from functions.batch.rescuing import rescue
 from functions.batch.submission import Submitter
@@ -275,17 +277,23 @@ class CrashWorld(World):
         made = self._step("plan", lambda: self.plan(job_id))
         while made.next == "wait":
             made = self._step("plan", partial(self.plan, job_id, made.lap))
-        if made.next == "shard":
-            for piece in msgspec.json.decode(self.work.get(made.manifest)):
-                self._step("shard", partial(self.shard, job_id, piece))
-            if self._admitted(job_id):
-                self._assemble(job_id, in_slices=self._rounds(job_id))
+        if made.next == "shard" and self._admitted(job_id, made):
+            self._assemble(job_id, in_slices=self._rounds(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
 
-    def _admitted(self, job_id: str) -> bool:
+    def _read(self, job_id: str, made: Plan) -> Admission:
+        for _ in range(MOST_LAPS):
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self._step("shard", partial(self.shard, job_id, piece))
+            decided = self._step("price", lambda: self.gate().admit(job_id))
+            if decided != "shard":
+                return decided
+        raise AssertionError("the input is not read to its end")
+
+    def _admitted(self, job_id: str, made: Plan) -> bool:
         """Each try of the state that asks has a token of its own, as at Step Functions."""
-        decided = self._step("price", lambda: self.gate().admit(job_id))
+        decided = self._read(job_id, made)
         while decided == "ask":
             token = self._step("ask", lambda: self._ask(job_id))
             if token in self.workflows.waiting:

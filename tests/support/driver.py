@@ -20,6 +20,7 @@ from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
 from functions.batch.cutting import SLICE, Cutter, HowToAssemble
+from functions.batch.deadline import Remaining, unlimited
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
 from functions.batch.outgrown import ONE_CALL
@@ -28,6 +29,7 @@ from functions.batch.pausing import Pauses
 from functions.batch.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
+from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 from functions.batch.reconcile import Round, ShardRun, open_round
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
@@ -70,7 +72,8 @@ class World:
     """All ports of a deployment. `providers` are made when asked for, as in production.
 
     `answers` is asked by a job that waits for its approval: it names the command that comes, or
-    None if nobody says anything for as long as one may wait."""
+    None if nobody says anything for as long as one may wait. `clock` is started by every call of a
+    step that can hand over."""
 
     dialects: Sequence[Dialect]
     providers: dict[str, Callable[[], Provider]]
@@ -96,6 +99,9 @@ class World:
     recipes: Recipes = field(default_factory=RecipeFiles)
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
+    max_gz_bytes: int = MAX_GZ_BYTES
+    max_unzipped_bytes: int = MAX_UNZIPPED_BYTES
+    clock: Callable[[], Remaining] = lambda: unlimited
     one_call: int = ONE_CALL
     slice_bytes: int = SLICE
     max_rounds: int = 3
@@ -118,14 +124,22 @@ class World:
         while made.next == "wait":
             self.on_wait(WAIT_SECONDS)
             made = self.plan(job_id, made.lap)
-        if made.next == "shard":
-            for piece in msgspec.json.decode(self.work.get(made.manifest)):
-                self.shard(job_id, piece)
-            if self.admit(job_id) == "start":
-                self.rounds(job_id)
+        if made.next == "shard" and self.read_and_admit(job_id, made) == "start":
+            self.rounds(job_id)
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
+
+    def read_and_admit(self, job_id: str, made: Plan) -> Admission:
+        """The map over ranges, as often as calls of it hand over."""
+        decided: Admission = "shard"
+        for _ in range(MOST_LAPS):
+            if decided != "shard":
+                break
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self.shard(job_id, piece)
+            decided = self.admit(job_id)
+        return decided
 
     def admit(self, job_id: str) -> Admission:
         """The states around Price: until it is decided."""
@@ -222,6 +236,7 @@ class World:
             recipes=self.recipes,
             dialects=self.dialects,
             split_bytes=self.split_bytes,
+            max_gz_bytes=self.max_gz_bytes,
         )
         return planner.plan(job_id, lap)
 
@@ -235,6 +250,8 @@ class World:
             dialects=self.dialects,
             recipes=self.recipes,
             caps=self.caps,
+            remaining=self.clock(),
+            max_unzipped_bytes=self.max_unzipped_bytes,
         )
 
     def open_round(self, job_id: str, number: int, *, unanswered: bool = False) -> Round:
