@@ -56,6 +56,11 @@ def round_runs(job_id: str, number: int) -> str:
     return f"{job_id}/rounds/{number:02d}-runs.json"
 
 
+def answers(job_id: str, shard_id: str) -> str:
+    """What was read of a shard's answers by calls that handed over."""
+    return f"{job_id}/answers/{shard_id}"
+
+
 def collected(job_id: str, shard_id: str) -> str:
     return f"{job_id}/collected/{shard_id}.json"
 

@@ -33,14 +33,14 @@ def _size(objects: Objects, key: str) -> int:
 
 
 def _line_after(objects: Objects, key: str, start: int, end: int) -> tuple[int, bytes]:
-    """Where the first line begins that does so after `start` and before `end`, and its key; an
-    empty one if there is none."""
+    """Where the first line begins that does so after `start`, at `end` at the latest, and its key;
+    an empty one if there is none."""
     size = _LOOK
     while True:
         data = objects.read(key, start, size)
         newline = data.find(b"\n")
         begun = newline + 1
-        if newline >= 0 and start + begun >= end:
+        if newline >= 0 and start + begun > end:
             return end, b""
         if newline >= 0 and len(data) - begun >= KEY_LENGTH:
             return start + begun, data[begun : begun + KEY_LENGTH]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from functions.batch.canary import ABOVE
+from functions.batch.deadline import Remaining, unlimited
 from functions.batch.model import Job
 from functions.batch.money import JobLimits, picodollars
 from functions.batch.outgrown import ONE_CALL
@@ -91,6 +92,7 @@ class Run:
         cancel_at: int | None = None,
         canary: bool = False,
         in_slices: bool = False,
+        clock: Callable[[], Remaining] = lambda: unlimited,
         prepare: Callable[[dict[str, TwinProvider]], None] = lambda _: None,
     ) -> None:
         self.twins = twins()
@@ -114,6 +116,7 @@ class Run:
             results=self.results,
             one_call=0 if in_slices else ONE_CALL,
             slice_bytes=1_200,
+            clock=clock,
             daily_budget_usd=BUDGET,
             monthly_budget_usd=BUDGET * 2,
             answers=lambda _: "Approve Job",

@@ -207,6 +207,8 @@ def test_the_way_of_a_shard(deployed: Deployed, label: str) -> None:
     for here, there in pairwise(way):
         assert there in nexts(shard["States"][here]), here
     assert "Collect" in nexts(shard["States"]["Submitted?"])
+    assert "Collect" in nexts(shard["States"]["Cleaned?"]), "a call may hand over"
+    assert nexts(shard["States"]["Collect"]) == {"Clean up"}
     for name, state in functions_of(shard):
         [caught] = state["Catch"]
         assert caught["Next"] == "Set aside", name
