@@ -85,13 +85,13 @@ def test_results_put_together_in_slices_survive_it_too(
     assert survived > 50
 
 
-@pytest.mark.parametrize("mode", ["once", "broken", "stopped"])
+@pytest.mark.parametrize("mode", ["once", "broken"])
 def test_a_job_whose_calls_hand_over_survives_it_too(
     mode: Mode, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a clock that is always short: each call reads a row or an answer, and hands over."""
-    monkeypatch.setattr(legs, "_LOOK", 100)
-    monkeypatch.setattr(answer_reading, "_LOOK", 1)
+    """With a clock that is always short: each call reads two rows or answers, and hands over."""
+    monkeypatch.setattr(legs, "_LOOK", 250)
+    monkeypatch.setattr(answer_reading, "_LOOK", 200)
 
     def late(point: Point | None = None) -> Run:
         return Run(point, clock=lambda: lambda: 0.0)
@@ -102,7 +102,7 @@ def test_a_job_whose_calls_hand_over_survives_it_too(
     calls = [call for call in whole.calls if call.step in steps]
     for step in ("shard", "collect"):
         often = calls.count(Call(step, "workflow", "answer"))
-        assert often >= 2 * Run().calls.count(Call(step, "workflow", "answer")), step
+        assert often > Run().calls.count(Call(step, "workflow", "answer")) + 2, step
     survived = 0
     for point in points(calls, mode):
         run = late(point)
