@@ -51,7 +51,6 @@ class LargeJob:
         self.bench = Bench(folder, provider, split_bytes=SPLIT_BYTES)
         self.rows = rows
         self.bench.world.one_call = one_call
-        self.bench.world.slice_bytes = one_call // 4
 
     def run(self) -> None:
         bench, world = self.bench, self.bench.world

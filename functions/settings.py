@@ -91,6 +91,7 @@ class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     event_bus: str
+    assemble_bytes: int
 
 
 def provider_name(env: Mapping[str, str] = os.environ) -> str | None:
@@ -121,6 +122,7 @@ class CutSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     results_bucket: str
+    assemble_bytes: int
 
 
 class AssembleSettings(Environment, frozen=True, kw_only=True):

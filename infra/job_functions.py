@@ -123,6 +123,7 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 event_bus=event_bus,
+                assemble_bytes=config.assemble_bytes,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
             ),
@@ -147,7 +148,12 @@ class JobFunctions(Construct):
             "Cut",
             handler=cut,
             platform=platform,
-            settings=CutSettings(jobs_table=table, work_bucket=work, results_bucket=results),
+            settings=CutSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
+                assemble_bytes=config.assemble_bytes,
+            ),
         )
         self.slice = Function(
             self,

@@ -26,8 +26,9 @@ from functions.batch.recipe import StoredRecipe
 from functions.batch.result_files import Rows
 from functions.batch.work import Part, Span
 
-SLICE = 1 << 30
-"""Bytes of parts in a slice: about a minute, as `ONE_CALL` is reckoned."""
+SLICES_FOR_ONE_CALL = 4
+"""So that one takes about a minute, as `ONE_CALL` is reckoned, and bytes that are not spread evenly
+do no harm."""
 
 MOST_SLICES = 500
 """So that each has twenty of the 10,000 pieces that an object may have, and more."""
@@ -63,11 +64,13 @@ class HowToAssemble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cutter(msgspec.Struct, kw_only=True):
+    """`slice_bytes` of parts are a slice; 0: what makes one of `SLICES_FOR_ONE_CALL`."""
+
     ledger: Ledger
     work: Objects
     results: PieceObjects
     one_call: int = ONE_CALL
-    slice_bytes: int = SLICE
+    slice_bytes: int = 0
 
     def cut(self, job_id: str) -> HowToAssemble:
         """May run twice, and again in another execution: slices that are done stay done."""
@@ -96,7 +99,8 @@ class Cutter(msgspec.Struct, kw_only=True):
         attempt: int,
         recipe: StoredRecipe | None,
     ) -> None:
-        slices = sliced(rows, sizes, self.slice_bytes)
+        size = self.slice_bytes or max(self.one_call // SLICES_FOR_ONE_CALL, 1)
+        slices = sliced(rows, sizes, size)
         for each in slices:
             key = layout.slice_plan(job_id, each.number)
             self.work.put(key, msgspec.json.encode(each))

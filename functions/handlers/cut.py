@@ -15,6 +15,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=wiring.ledger(settings.jobs_table),
         work=wiring.objects(settings.work_bucket),
         results=wiring.objects(settings.results_bucket),
+        one_call=settings.assemble_bytes,
     )
     how = cutter.cut(event["job_id"])
     manifest = {"bucket": settings.work_bucket, "key": how.manifest}

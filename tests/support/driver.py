@@ -19,7 +19,7 @@ from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
-from functions.batch.cutting import SLICE, Cutter, HowToAssemble
+from functions.batch.cutting import Cutter, HowToAssemble
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
@@ -103,7 +103,7 @@ class World:
     max_unzipped_bytes: int = MAX_UNZIPPED_BYTES
     clock: Callable[[], Remaining] = lambda: unlimited
     one_call: int = ONE_CALL
-    slice_bytes: int = SLICE
+    slice_bytes: int = 0
     max_rounds: int = 3
     enqueued_tokens: dict[str, int] = field(default_factory=dict)
     creates_per_hour: int | None = None
