@@ -98,6 +98,7 @@ def of_a_job(definition: dict[str, Any]) -> list[str]:
     """One round, few shards."""
     rounds = iter(("Run shards", "Assemble"))
     ways_taken = {
+        "Given up?": "Plan",
         "Accepted?": "Shard ranges",
         "May it start?": "Start rounds",
         "Stopped by a failure?": "Delete work files",
