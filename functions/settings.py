@@ -50,11 +50,13 @@ class PlanSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     split_bytes: int
+    max_gz_bytes: int
 
 
 class ShardSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
+    max_unzipped_bytes: int
 
 
 class PriceSettings(Environment, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     event_bus: str
+    assemble_bytes: int
 
 
 def provider_name(env: Mapping[str, str] = os.environ) -> str | None:
@@ -113,6 +116,13 @@ class ProviderSettings(Environment, frozen=True, kw_only=True):
     max_rounds: int
     alert_topic: str
     enqueued_tokens: str = "{}"
+
+
+class CutSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+    assemble_bytes: int
 
 
 class AssembleSettings(Environment, frozen=True, kw_only=True):

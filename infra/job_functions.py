@@ -7,10 +7,23 @@ import json
 from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import ask, assemble, plan, price, reconcile, report, shard, sweep
+from functions.handlers import (
+    ask,
+    assemble,
+    cut,
+    join,
+    plan,
+    price,
+    reconcile,
+    report,
+    shard,
+    slice,
+    sweep,
+)
 from functions.settings import (
     AskSettings,
     AssembleSettings,
+    CutSettings,
     PlanSettings,
     PriceSettings,
     ReconcileSettings,
@@ -54,6 +67,7 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 split_bytes=config.split_bytes,
+                max_gz_bytes=config.max_gz_bytes,
             ),
         )
         self.shard = Function(
@@ -69,6 +83,7 @@ class JobFunctions(Construct):
                 work_bucket=work,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
+                max_unzipped_bytes=config.max_unzipped_bytes,
             ),
         )
         self.price = Function(
@@ -108,9 +123,17 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 event_bus=event_bus,
+                assemble_bytes=config.assemble_bytes,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
             ),
+        )
+        assembling = AssembleSettings(
+            jobs_table=table,
+            work_bucket=work,
+            results_bucket=results,
+            index_results=config.index_results,
+            retention_days=config.retention_days,
         )
         self.assemble = Function(
             self,
@@ -118,14 +141,29 @@ class JobFunctions(Construct):
             handler=assemble,
             platform=platform,
             memory_mb=FULL_CORE_MB,
-            settings=AssembleSettings(
+            settings=assembling,
+        )
+        self.cut = Function(
+            self,
+            "Cut",
+            handler=cut,
+            platform=platform,
+            settings=CutSettings(
                 jobs_table=table,
                 work_bucket=work,
                 results_bucket=results,
-                index_results=config.index_results,
-                retention_days=config.retention_days,
+                assemble_bytes=config.assemble_bytes,
             ),
         )
+        self.slice = Function(
+            self,
+            "Slice",
+            handler=slice,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=assembling,
+        )
+        self.join = Function(self, "Join", handler=join, platform=platform, settings=assembling)
         self.report = Function(
             self,
             "Report",
@@ -155,6 +193,9 @@ class JobFunctions(Construct):
             self.ask,
             self.reconcile,
             self.assemble,
+            self.cut,
+            self.slice,
+            self.join,
             self.report,
             self.sweep,
         )

@@ -167,10 +167,31 @@ class BatchdropStack(Stack):
         results.grant_write(assemble)
         self.ledger.grant(assemble, "GetItem", "UpdateItem", "Query", "BatchWriteItem")
 
+        cut = self.job_functions.cut.function
+        work.grant_read(cut)
+        work.grant_write(cut)
+        results.grant_write(cut)
+        results.grant_abandon(cut)
+        self.ledger.grant(cut, "GetItem", "UpdateItem")
+
+        piece = self.job_functions.slice.function
+        work.grant_read(piece)
+        work.grant_write(piece)
+        results.grant_write(piece)
+        self.ledger.grant(piece, "PutItem")
+
+        join = self.job_functions.join.function
+        work.grant_read(join)
+        work.grant_write(join)
+        results.grant_read(join)
+        results.grant_write(join)
+        self.ledger.grant(join, "GetItem", "UpdateItem", "PutItem")
+
         report = self.job_functions.report.function
         work.grant_read(report)
         results.grant_read(report)
         results.grant_write(report)
+        results.grant_abandon(report)
         self.ledger.grant(report, "GetItem", "PutItem", "UpdateItem", "Query")
         self.bus.grant_put(report)
 

@@ -21,10 +21,14 @@ class Cleaner(msgspec.Struct, kw_only=True):
     alerts: Alerts
 
     def clean_up(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
-        """One try. What cannot be deleted in five is recorded and told, and the job goes on."""
+        """One try. What cannot be deleted in five is recorded and told, and the job goes on.
+
+        Nothing is deleted of a shard that is not collected: its last call handed over."""
         shard = self.ledger.shard(job_id, shard_id)
-        if shard.status != "collected":
+        if shard.status == "cleaned":
             return ShardStep(next="done")
+        if shard.status != "collected":
+            return ShardStep(next="collect")
         tries = 1 if step is None or step.next != "again" else step.lap + 1
         left = [file for file in self._files(shard) if not self._deleted(file)]
         told = [f"{file.kind} {file.id}: {file.error}" for file in left]

@@ -17,6 +17,8 @@ from typing import IO
 import msgspec
 
 from functions.batch import envelope, layout, waits
+from functions.batch.answer_reading import AnswerReading
+from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
 from functions.batch.errors import AccountBlocked, KeyMissing, NotChecked, ProviderError
 from functions.batch.estimating import stored_prices
@@ -73,8 +75,11 @@ class Collector(msgspec.Struct, kw_only=True):
     max_rounds: int
 
     @headroom(1)
-    def collect(self, job_id: str, shard_id: str) -> None:
-        """Stores what the shard came to, then says so in the ledger. May run twice."""
+    def collect(self, job_id: str, shard_id: str, remaining: Remaining = unlimited) -> None:
+        """Stores what the shard came to, then says so in the ledger. May run twice.
+
+        Where the time that is `remaining` does not suffice, it says nothing, and the same call
+        again goes on where this one stood."""
         shard = self.ledger.shard(job_id, shard_id)
         if shard.status in ("collected", "cleaned"):
             return
@@ -88,9 +93,12 @@ class Collector(msgspec.Struct, kw_only=True):
                 closing(harvest),
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
             ):
-                found = self._fetch(shard, spool)
+                reading = AnswerReading(shard, self.objects, remaining, spool)
+                found = self._fetch(shard, spool, reading)
                 if job.status == "paused" and found:
                     self.pauses.working(job_id)
+                if reading.hands_over():
+                    return
                 for place, row in enumerate(shard_rows(shard, self.objects)):
                     where = found.get(row.key)
                     answer = None if where is None else _spooled(spool, where)
@@ -117,20 +125,18 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, int]:
+    def _fetch(self, shard: Shard, spool: IO[bytes], reading: AnswerReading) -> dict[str, int]:
         """Where each row's answer lies in the spool. Of two answers to one row the one that
         succeeded stays.
 
         One number for each row, since there may be a million: the place, the length, and whether
         the answer succeeded.
         """
-        found: dict[str, int] = {}
-        if not shard.outputs:
-            return found
-        position = 0
+        found = reading.found
+        position = reading.size
         mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         group = shard.group
-        for line in self._answers(shard):
+        for line in reading.lines(lambda output: self._answers(shard, output)):
             answer = self._parsed(line, group, mine)
             if answer is None:
                 continue
@@ -145,9 +151,9 @@ class Collector(msgspec.Struct, kw_only=True):
         spool.flush()
         return found
 
-    def _answers(self, shard: Shard) -> Iterator[bytes]:
+    def _answers(self, shard: Shard, output: str) -> Iterator[bytes]:
         try:
-            yield from self.provider().answers(shard.outputs)
+            yield from self.provider().answers([output])
         except ProviderError as error:
             # Retried by the workflow, until Reconcile gives the shard up: then what came is kept.
             if shard.refusal is None or shard.refusal.code != GAVE_UP:

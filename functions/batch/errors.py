@@ -6,6 +6,7 @@
     ├── NotChecked            an answer could not be held against its schema in time
     ├── InputChanged          the uploaded object is not there any more, or not the same
     ├── Conflict              another writer changed the ledger's record first
+    ├── UploadGone            an object in pieces was completed, or abandoned, before
     └── ProviderError         a provider's answer to a call of ours
         ├── KeyMissing        no API key is stored
         ├── AccountBlocked    key refused, credit exhausted, access closed: a person has to act
@@ -69,6 +70,10 @@ class InputChanged(BatchdropError):
 
 class Conflict(BatchdropError):
     """The record was changed by another writer since it was read."""
+
+
+class UploadGone(BatchdropError):
+    """The upload takes no more pieces: it was completed, or ended without an object."""
 
 
 class ProviderError(BatchdropError):

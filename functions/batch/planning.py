@@ -12,7 +12,7 @@ from functions.batch.errors import BadRecipe, InputChanged
 from functions.batch.looking import look
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Reason
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
-from functions.batch.reading import named
+from functions.batch.reading import MAX_GZ_BYTES, TooLarge, named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.tables import encoding_named
 
@@ -50,6 +50,7 @@ class Planner(msgspec.Struct, kw_only=True):
     recipes: Recipes
     dialects: Sequence[Dialect]
     split_bytes: int
+    max_gz_bytes: int = MAX_GZ_BYTES
 
     def plan(self, job_id: str, lap: int = 0) -> Plan:
         """A job that was planned before keeps its plan: its input may be gone by now. `lap` says
@@ -81,7 +82,8 @@ class Planner(msgspec.Struct, kw_only=True):
         return Plan(next="shard", manifest=manifest)
 
     def _check(self, job: Job) -> Job:
-        if named(job.key) is None:
+        kind = named(job.key)
+        if kind is None:
             raise _Rejected(
                 "wrong_name",
                 f"{job.key!r} does not end in {ENDINGS}. Rename it and drop it again.",
@@ -92,6 +94,13 @@ class Planner(msgspec.Struct, kw_only=True):
             raise _Rejected(error.code, str(error)) from error
         if not job.bytes:
             raise _Rejected("empty", "The file is empty. Drop one with a request on each line.")
+        if kind.compressed and job.bytes > self.max_gz_bytes:
+            raise _Rejected(
+                TooLarge.code,
+                f"The compressed file has {job.bytes} bytes; allowed are {self.max_gz_bytes} "
+                "(max_gz_bytes), because it can only be read from its beginning. Split it, or "
+                "drop it unpacked: that is read in parallel.",
+            )
         return job
 
     def _recipe(self, job: Job, lap: int) -> StoredRecipe | None:

@@ -25,6 +25,7 @@ from functions.batch.pricing import Rates
 from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Answer, Group, IndexedRow, Limits, ParsedRow, Weight
+from functions.batch.work import Piece
 
 
 class Writer(Protocol):
@@ -44,8 +45,12 @@ class Objects(Protocol):
         """Keeps what is there already."""
         ...
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The object's bytes in bounded pieces; a broken read resumes."""
+    def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes from `start` on, in bounded pieces; a broken read resumes."""
+        ...
+
+    def read(self, key: str, start: int, size: int) -> bytes:
+        """At most `size` bytes from `start` on: fewer, or none, at the object's end."""
         ...
 
     def upload(self, path: Path, key: str) -> None: ...
@@ -56,9 +61,36 @@ class Objects(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys, and the bytes of each object."""
+        ...
+
     def delete(self, keys: Iterable[str]) -> None: ...
 
     def uri(self, key: str) -> str: ...
+
+
+class PieceObjects(Objects, Protocol):
+    """A bucket in which several functions can write one object, each some of its pieces. A piece
+    has a number from 1 to 10,000; all but the last have at least 5 MiB, none more than 5 GiB
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
+
+    def begin(self, key: str) -> str:
+        """The name of a new upload, of which nothing is seen until it is completed."""
+        ...
+
+    def put_piece(self, key: str, upload: str, number: int, data: bytes) -> str:
+        """Its tag. A piece that was put before is replaced. Raises `UploadGone`."""
+        ...
+
+    def complete(self, key: str, upload: str, pieces: Sequence[Piece]) -> None:
+        """The object appears, made of these pieces in the order of their numbers. Raises
+        `UploadGone`, perhaps also where it was completed before."""
+        ...
+
+    def abandon(self, prefix: str) -> None:
+        """Ends all uploads below the prefix that were not completed, and frees their pieces."""
+        ...
 
 
 class InputFiles(Protocol):
@@ -183,10 +215,17 @@ class Ledger(Protocol):
     def left(self, provider: str) -> Iterator[ProviderFile]: ...
 
     def index_rows(
-        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+        self,
+        job_id: str,
+        results: str,
+        rows: Iterable[IndexedRow],
+        expires_at: int,
+        *,
+        beside_others: bool = False,
     ) -> None:
         """`results` is the address of the file that the rows' offsets point into; `expires_at`
-        in seconds since 1970."""
+        in seconds since 1970. Of rows with the same id the first has the id's own place, or, where
+        they are written `beside_others`, whichever was written first."""
         ...
 
     def learned(self, provider: str, model: str) -> Learned:

@@ -16,6 +16,7 @@ import msgspec
 from functions.batch import canary, layout, priming
 from functions.batch.estimating import stored_prices
 from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
+from functions.batch.outgrown import ONE_CALL, outgrows
 from functions.batch.ports import Approvals, Events, Ledger, Objects
 from functions.batch.pricing import model_of
 from functions.batch.recipe import StoredRecipe
@@ -72,10 +73,11 @@ class ShardRun(msgspec.Struct, kw_only=True):
 
 class Round(msgspec.Struct, kw_only=True):
     """`shards` is filled for an inline round only; else the map reads `manifest`. `ask`: a person
-    has to say first whether the next round may open; `number` is still the last one's."""
+    has to say first whether the next round may open; `number` is still the last one's. `slices`:
+    there is nothing to run, as with `none`, and the results are too much for one call."""
 
     number: int
-    run: Literal["none", "inline", "distributed", "ask"]
+    run: Literal["none", "slices", "inline", "distributed", "ask"]
     shards: list[ShardRun]
     manifest: str
 
@@ -94,6 +96,7 @@ def open_round(
     approvals: Approvals,
     unanswered: bool = False,
     canary_above: int = canary.ABOVE,
+    one_call: int = ONE_CALL,
 ) -> Round:
     """`unanswered`: the job waited for a person as long as one may."""
     if ledger.job(job_id).verdict is not None:
@@ -121,7 +124,10 @@ def open_round(
     _tell(job_id, plan, ledger, objects, events)
     runs = [_start(job_id, planned) for planned in plan.shards]
     runs += [_restart(job_id, rerun) for rerun in plan.reruns]
-    return _as_round(job_id, number, runs, objects)
+    opened = _as_round(job_id, number, runs, objects)
+    if opened.run == "none" and outgrows(job_id, objects, one_call):
+        opened.run = "slices"
+    return opened
 
 
 def _stored_plan(objects: Objects, job_id: str, number: int) -> RoundPlan | None:

@@ -21,7 +21,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.money import Bill
-from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects
+from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects, PieceObjects
 from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.route_bills import routed
@@ -41,7 +41,7 @@ class Failure(msgspec.Struct, kw_only=True):
 class Reporter(msgspec.Struct, kw_only=True):
     ledger: Ledger
     work: Objects
-    results: Objects
+    results: PieceObjects
     events: Events
     budgets: Budgets
     metrics: Metrics
@@ -62,6 +62,8 @@ class Reporter(msgspec.Struct, kw_only=True):
         for file in self.ledger.files(job_id):
             if file.deleted_at is None:
                 self.ledger.note_left(file)
+        if self.work.find(layout.cut(job_id)) is not None:
+            self.results.abandon(layout.everything(job_id))
         self._publish(job, shards)
         return job.status
 

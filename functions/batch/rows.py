@@ -96,14 +96,19 @@ class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     weight: Weight
 
 
+INLINE_BYTES = 100_000
+"""A longer line is referred to by the index, in the results file: an item ends at 400 kB."""
+
+
 class IndexedRow(msgspec.Struct, frozen=True):
     """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
-    `offset` in bytes."""
+    `offset` in bytes. Of one that is only referred to, its `length` is enough."""
 
     row: int
     custom_id: str
     line: bytes
     offset: int
+    length: int = 0
 
 
 class Usage(msgspec.Struct, kw_only=True, gc=False):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,9 @@ from functions.batch.data_rows import (
     make,
     table_rows,
 )
+from functions.batch.deadline import Remaining, unlimited
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
+from functions.batch.legs import MOST_DATA, WORTH_A_LEG, Leg
 from functions.batch.lines import (
     Oversized,
     pack_fresh,
@@ -31,13 +34,20 @@ from functions.batch.lines import (
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
-from functions.batch.reading import Unreadable, decompress, named
+from functions.batch.reading import (
+    MAX_UNZIPPED_BYTES,
+    Unreadable,
+    bounded,
+    decompress,
+    named,
+    skipped,
+)
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Group, Limits, ParsedRow, Weight
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.tables import BadTable, Table
 from functions.batch.tally import Problems
-from functions.batch.work import RangeResult, Source
+from functions.batch.work import RangeResult, Rest, Source
 
 MOST_OPEN_GROUPS = 200
 """Files that a function may hold open are limited; a file with more models than this gets more
@@ -76,65 +86,125 @@ def shard_range(
     dialects: Sequence[Dialect],
     recipes: Recipes,
     caps: Caps,
+    remaining: Remaining = unlimited,
+    max_unzipped_bytes: int = MAX_UNZIPPED_BYTES,
 ) -> RangeResult | None:
     """Stores the range's rows and returns what it held; once stored, it is not read again.
 
+    Where the time that is `remaining` does not suffice, what is returned is a leg that has a
+    `rest`: the same call again goes on with it.
+
     An input that cannot be read to its end rejects the job (None): nothing was sent yet.
     """
-    stored = objects.find(layout.range_result(job.job_id, piece.number))
-    if stored is not None:
-        return msgspec.json.decode(stored, type=RangeResult)
-    found = objects.find(layout.recipe(job.job_id))
-    recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        closing(
-            _RowSorter(job, piece.number, objects, dialects, caps, Path(directory), recipe)
-        ) as sorter,
-    ):
-        try:
-            if recipe is None or not recipe.makes_requests:
-                for line in rows_of(_lines(job, piece, inputs), at_start=piece.start == 0):
+    reader = _Reader(job, piece, inputs, recipes, objects, max_unzipped_bytes)
+    last: RangeResult | None = None
+    for number in count():
+        key = layout.range_result(job.job_id, piece.number, number)
+        stored = objects.find(key)
+        if stored is not None:
+            last = msgspec.json.decode(stored, type=RangeResult)
+        elif last is not None and remaining() < WORTH_A_LEG and not reader.fresh:
+            return last
+        else:
+            try:
+                last = reader.read(number, last, Leg(remaining), dialects, caps)
+            except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
+                reason = Reason(error.code, str(error))
+                ledger.update_job(job.job_id, {"verdict": "rejected", "reason": reason})
+                return None
+            objects.put(key, msgspec.json.encode(last))
+        if last.rest is None:
+            return last
+    raise AssertionError("unreachable")
+
+
+class _Reader:
+    """Of one range of an input. `fresh`: it has read no leg of it yet."""
+
+    def __init__(
+        self,
+        job: Job,
+        piece: RangeOfInput,
+        inputs: InputFiles,
+        recipes: Recipes,
+        objects: Objects,
+        max_unzipped_bytes: int,
+    ) -> None:
+        self.fresh = True
+        self._job = job
+        self._piece = piece
+        self._inputs = inputs
+        self._recipes = recipes
+        self._objects = objects
+        self._kind = named(job.key)
+        self._most = max_unzipped_bytes
+        self._recipe: StoredRecipe | None = None
+
+    def read(
+        self,
+        number: int,
+        before: RangeResult | None,
+        leg: Leg,
+        dialects: Sequence[Dialect],
+        caps: Caps,
+    ) -> RangeResult:
+        if self.fresh:
+            found = self._objects.find(layout.recipe(self._job.job_id))
+            if found is not None:
+                self._recipe = msgspec.json.decode(found, type=StoredRecipe)
+        self.fresh = False
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            closing(
+                _RowSorter(
+                    self._job,
+                    self._piece.number,
+                    self._objects,
+                    dialects,
+                    caps,
+                    Path(directory),
+                    self._recipe,
+                    leg=number,
+                    first=0 if before is None else before.span.end,
+                )
+            ) as sorter,
+        ):
+            rest = None if before is None else before.rest
+            if self._recipe is None or not self._recipe.makes_requests:
+                for line in self._rows(leg, rest):
                     sorter.take(line)
             else:
-                _make_requests(job, piece, recipe, inputs, recipes, sorter)
-        except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
-            reason = Reason(error.code, str(error))
-            ledger.update_job(job.job_id, {"verdict": "rejected", "reason": reason})
-            return None
-        result = sorter.finish()
-    objects.put(layout.range_result(job.job_id, piece.number), msgspec.json.encode(result))
-    return result
+                leg.most = MOST_DATA
+                self._make_requests(self._recipe, leg, rest, sorter)
+            return sorter.finish(leg.rest)
 
+    def _make_requests(
+        self, recipe: StoredRecipe, leg: Leg, rest: Rest | None, sorter: _RowSorter
+    ) -> None:
+        with closing(self._recipes.maker(recipe)) as maker:
+            if self._kind is not None and self._kind.format == "csv":
+                table = Table(self._chunks(0), recipe.encoding, self._chunks)
+                sorter.columns = dict.fromkeys(table.columns)
+                rows = table_rows(table, recipe)
+                if rest is not None:
+                    table.go_to(rest.place)
+                rows = leg.records(table, rows)
+            else:
+                lines = self._rows(leg, rest)
+                rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
+            make(rows, maker, sorter, Documents(self._job, self._inputs))
 
-def _make_requests(
-    job: Job,
-    piece: RangeOfInput,
-    recipe: StoredRecipe,
-    inputs: InputFiles,
-    recipes: Recipes,
-    sorter: _RowSorter,
-) -> None:
-    kind = named(job.key)
-    with closing(recipes.maker(recipe)) as maker:
-        if kind is not None and kind.format == "csv":
-            table = Table(_chunks(job, 0, inputs), recipe.encoding)
-            sorter.columns = dict.fromkeys(table.columns)
-            rows = table_rows(table, recipe)
-        else:
-            lines = rows_of(_lines(job, piece, inputs), at_start=piece.start == 0)
-            rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
-        make(rows, maker, sorter, Documents(job, inputs))
+    def _rows(self, leg: Leg, rest: Rest | None) -> Iterator[bytes | Oversized]:
+        start = self._piece.start if rest is None else rest.offset
+        begin, end = max(start - 1, 0), self._piece.end
+        chunks = leg.chunks(self._chunks(begin), begin, end)
+        return rows_of(range_lines(chunks, start, end), at_start=start == 0)
 
-
-def _lines(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[bytes | Oversized]:
-    return range_lines(_chunks(job, max(piece.start - 1, 0), inputs), piece.start, piece.end)
-
-
-def _chunks(job: Job, start: int, inputs: InputFiles) -> Iterator[bytes]:
-    kind = named(job.key)
-    chunks = inputs.chunks(job, start)
-    return decompress(chunks) if kind is not None and kind.compressed else chunks
+    def _chunks(self, start: int) -> Iterator[bytes]:
+        if self._kind is None or not self._kind.compressed:
+            return self._inputs.chunks(self._job, start)
+        chunks = decompress(self._inputs.chunks(self._job, 0))
+        return skipped(bounded(chunks, self._most), start)
 
 
 class _RowSorter:
@@ -147,6 +217,9 @@ class _RowSorter:
         caps: Caps,
         directory: Path,
         recipe: StoredRecipe | None,
+        *,
+        leg: int = 0,
+        first: int = 0,
     ) -> None:
         self.dialects = dialects
         self.columns: dict[str, None] = {}
@@ -157,14 +230,15 @@ class _RowSorter:
         self._objects = objects
         self._caps = caps
         self._directory = directory
-        self._counts = RowCounts()
+        self._first = first
+        self._counts = RowCounts(total=first)
         self._open: dict[Group, SourceSpool] = {}
         self._limits: dict[Group, Limits] = {}
         self._sources: list[Source] = []
         self._stored = 0
         self._parts = PartSpools(objects, directory)
         self._problems = Problems()
-        origin = f"range-{number:06d}"
+        origin = self._origin = f"range-{number:06d}" + (f"-leg-{leg:04d}" if leg else "")
         self._part = layout.part(self._job_id, origin)
         self._failed = layout.failed_part(self._job_id, origin)
         self._unreadable = layout.unreadable_part(self._job_id, origin)
@@ -270,7 +344,7 @@ class _RowSorter:
             fullest = max(self._open, key=lambda other: self._open[other].weight.bytes)
             self._store(self._open.pop(fullest))
         self._stored += 1
-        key = layout.rows(self._job_id, f"range-{self._number:06d}", self._stored)
+        key = layout.rows(self._job_id, self._origin, self._stored)
         shares = self._recipe is not None and self._recipe.prefix is not None
         opening = Weight().plus(first) if shares else None
         spool = SourceSpool(group, key, self._directory, opening=opening)
@@ -294,12 +368,14 @@ class _RowSorter:
             spool.close()
         self._parts.close()
 
-    def finish(self) -> RangeResult:
+    def finish(self, rest: Rest | None) -> RangeResult:
         for spool in self._open.values():
             self._store(spool)
         return RangeResult(
             range=self._number,
-            rows=self._counts.total,
+            rows=self._counts.total - self._first,
+            start=self._first,
+            rest=rest,
             invalid=self._counts.invalid,
             sources=sorted(self._sources, key=lambda source: source.first),
             parts=self._parts.store(self._part),

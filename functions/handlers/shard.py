@@ -6,6 +6,7 @@ from typing import Any
 
 from functions.batch.sharding import RangeOfInput, shard_range
 from functions.handlers import wiring
+from functions.handlers.deadline import remaining
 from functions.settings import ShardSettings
 
 
@@ -21,5 +22,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         dialects=wiring.DIALECTS,
         recipes=wiring.recipes(),
         caps=wiring.caps(settings),
+        remaining=remaining(context),
+        max_unzipped_bytes=settings.max_unzipped_bytes,
     )
     return {}

@@ -12,7 +12,7 @@ from functions.aws.budgets import DynamoBudgets
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
 from functions.aws.quotas import DynamoQuotas
-from functions.batch.ports import Approvals, Budgets, Ledger, Objects, Quotas
+from functions.batch.ports import Approvals, Budgets, Ledger, PieceObjects, Quotas
 from local.cloud import EmbeddedCloud
 from tests.support.money_twins import MemoryApprovals, MemoryBudgets
 from tests.support.twins import MemoryLedger, MemoryObjects, MemoryQuotas
@@ -47,7 +47,7 @@ def dynamodb(cloud: EmbeddedCloud) -> Any:
 
 
 @pytest.fixture(params=["twin", "s3"])
-def objects(request: pytest.FixtureRequest) -> Objects:
+def objects(request: pytest.FixtureRequest) -> PieceObjects:
     if request.param == "twin":
         return MemoryObjects("contract")
     return S3Objects(request.getfixturevalue("s3"), "contract")

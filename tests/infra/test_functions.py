@@ -24,6 +24,9 @@ HANDLERS = (
     "ask",
     "reconcile",
     "assemble",
+    "cut",
+    "slice",
+    "join",
     "report",
     "sweep",
     "command",
@@ -31,10 +34,11 @@ HANDLERS = (
 )
 SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
+    **dict.fromkeys(("slice", "join"), "AssembleSettings"),
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
 MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
-MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
+MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble", "slice"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
 
 
@@ -80,6 +84,9 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         max_rows_per_shard="11",
         max_bytes_per_shard="13",
         split_bytes="17",
+        assemble_bytes="23",
+        max_gz_bytes="29",
+        max_unzipped_bytes="31",
         retention_days="19",
         index_results="on",
         prices='{"openai/gpt-5-mini": {"input": 0.3, "output": 1}}',
@@ -103,6 +110,10 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         assert environments[name]["MAX_ROWS_PER_SHARD"] == "11"
         assert environments[name]["MAX_BYTES_PER_SHARD"] == "13"
     assert environments["plan"]["SPLIT_BYTES"] == "17"
+    for name in ("reconcile", "cut"):
+        assert environments[name]["ASSEMBLE_BYTES"] == "23"
+    assert environments["plan"]["MAX_GZ_BYTES"] == "29"
+    assert environments["shard"]["MAX_UNZIPPED_BYTES"] == "31"
     assert environments["assemble"]["INDEX_RESULTS"] == "on"
     assert environments["assemble"]["RETENTION_DAYS"] == "19"
     assert environments["intake"]["RETENTION_DAYS"] == "19"

@@ -176,7 +176,7 @@ def test_files_are_deleted_only_once_the_results_are_durable(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
     cleaner = world.cleaner("openai")
-    assert cleaner.clean_up(job_id, SHARD, None).next == "done"
+    assert cleaner.clean_up(job_id, SHARD, None).next == "collect"
     assert provider.deleted == []
     finish(world, provider, job_id)
     assert cleaner.clean_up(job_id, SHARD, None).next == "done"

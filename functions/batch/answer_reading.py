@@ -1,0 +1,109 @@
+"""Reads a shard's answers, in several calls where one is too short.
+
+A call that hands over stores the answers it has read, with their index, and how many lines of which
+output that were. The next one takes them up again and passes over those lines: an output is
+downloaded from its beginning each time, since not every provider gives a part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from functions.batch import layout
+from functions.batch.deadline import Remaining
+from functions.batch.model import Shard
+from functions.batch.ports import Objects
+
+RESERVE = 180
+"""Seconds that are kept to store what was read: 6 GiB, the disk of a call, take 160 at 40 MB/s."""
+
+SORTING = 420
+"""Seconds that a call has to have left, after it has read, to go through the shard's rows: 200,000
+of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may take some minutes."""
+
+_LOOK = 64 * 1024
+"""Bytes between two looks at the clock."""
+
+
+class ReadSoFar(msgspec.Struct, kw_only=True):
+    """`outputs` were read whole, and of the next one `lines`. `found`: where each row's answer lies
+    in the object `spool`, of `size` bytes."""
+
+    batch_id: str | None
+    outputs: int = 0
+    lines: int = 0
+    size: int = 0
+    spool: str = ""
+    found: dict[str, int] = {}
+    v: int = 1
+
+
+class AnswerReading:
+    """`spool` is a file on disk that this adds what was read before to; `found` is its index, and
+    whoever reads on adds to both."""
+
+    def __init__(
+        self, shard: Shard, objects: Objects, remaining: Remaining, spool: IO[bytes]
+    ) -> None:
+        self._shard = shard
+        self._objects = objects
+        self._remaining = remaining
+        self._spool = spool
+        self._key = layout.answers(shard.job_id, shard.shard_id)
+        self._so_far = self._stored()
+        self._has_read = False
+        self._stopped = False
+        self.found = self._so_far.found
+        self.size = self._so_far.size
+        if self._so_far.spool:
+            for chunk in objects.chunks(self._so_far.spool):
+                spool.write(chunk)
+
+    def _stored(self) -> ReadSoFar:
+        data = self._objects.find(self._key)
+        if data is not None:
+            stored = msgspec.json.decode(data, type=ReadSoFar)
+            if stored.batch_id == self._shard.batch_id:
+                return stored
+        return ReadSoFar(batch_id=self._shard.batch_id)
+
+    def lines(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
+        """Those that were not read before, until time gets short. At least one, since to pass over
+        the others may take all of a call's time."""
+        so_far = self._so_far
+        unseen = 0
+        for output in self._shard.outputs[so_far.outputs :]:
+            passed = 0
+            for line in answers(output):
+                passed += 1
+                if passed <= so_far.lines:
+                    continue
+                unseen += len(line)
+                if unseen > _LOOK:
+                    unseen = 0
+                    if self._has_read and self._remaining() < RESERVE:
+                        so_far.lines = passed - 1
+                        self._stopped = True
+                        return
+                self._has_read = True
+                yield line
+            so_far.outputs += 1
+            so_far.lines = 0
+
+    def hands_over(self) -> bool:
+        """Whether the shard has to be collected by another call, for which all that was read is
+        stored then. A call that has read nothing goes on."""
+        if not self._has_read or not (self._stopped or self._remaining() < SORTING):
+            return False
+        so_far = self._so_far
+        so_far.found, so_far.size = self.found, self._spool.tell()
+        # Another name each time: what the record refers to is never written again.
+        so_far.spool = f"{self._key}-{so_far.outputs}-{so_far.lines}.spool"
+        self._spool.flush()
+        self._objects.upload(Path(self._spool.name), so_far.spool)
+        self._objects.put(self._key, msgspec.json.encode(so_far))
+        return True
