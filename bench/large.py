@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
-from bench.files import FileObjects, pieces
+from bench.files import pieces
 from bench.rows import MIB, SCRATCH, SPLIT_BYTES, peak
 from bench.shapes import PROVIDERS, ROW_BYTES
 from bench.steps import JOB, Bench
@@ -90,7 +89,7 @@ class LargeJob:
         )
 
     def check(self) -> None:
-        results = cast("FileObjects", self.bench.results).folder / JOB
+        results = self.bench.results.folder / JOB
         wrong = unaccounted(results / "results.jsonl", self.rows)
         assert not wrong, wrong
         counted = self.bench.ledger.job(JOB).rows
