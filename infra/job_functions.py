@@ -7,13 +7,26 @@ import json
 from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import ask, assemble, plan, price, reconcile, report, shard, sweep
+from functions.handlers import (
+    ask,
+    assemble,
+    dedupe,
+    plan,
+    price,
+    reconcile,
+    remember,
+    report,
+    shard,
+    sweep,
+)
 from functions.settings import (
     AskSettings,
     AssembleSettings,
+    DedupeSettings,
     PlanSettings,
     PriceSettings,
     ReconcileSettings,
+    RememberSettings,
     ReportSettings,
     ShardSettings,
     SweepSettings,
@@ -71,6 +84,15 @@ class JobFunctions(Construct):
                 max_bytes_per_shard=size,
             ),
         )
+        self.dedupe = Function(
+            self,
+            "Dedupe",
+            handler=dedupe,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=10,
+            settings=DedupeSettings(jobs_table=table, work_bucket=work, results_bucket=results),
+        )
         self.price = Function(
             self,
             "Price",
@@ -118,11 +140,25 @@ class JobFunctions(Construct):
             handler=assemble,
             platform=platform,
             memory_mb=FULL_CORE_MB,
+            storage_gib=10,
             settings=AssembleSettings(
                 jobs_table=table,
                 work_bucket=work,
                 results_bucket=results,
                 index_results=config.index_results,
+                retention_days=config.retention_days,
+            ),
+        )
+        self.remember = Function(
+            self,
+            "Remember",
+            handler=remember,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=RememberSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
                 retention_days=config.retention_days,
             ),
         )
@@ -151,10 +187,12 @@ class JobFunctions(Construct):
         return (
             self.plan,
             self.shard,
+            self.dedupe,
             self.price,
             self.ask,
             self.reconcile,
             self.assemble,
+            self.remember,
             self.report,
             self.sweep,
         )

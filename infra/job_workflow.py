@@ -36,6 +36,11 @@ NOT_STARTED = [
     "StepFunctions.SdkClientException",
 ]
 
+_DEDUPES = sfn.Condition.and_(
+    sfn.Condition.is_present("$.plan.dedupe"),
+    sfn.Condition.boolean_equals("$.plan.dedupe", value=True),
+)
+
 
 def _items(*fields: str) -> dict[str, str]:
     """A child cannot see the job around it: its whole input is one item and the job's id."""
@@ -125,11 +130,16 @@ class JobWorkflow(Construct):
                 discard(self, "Sharded")
             )
         )
-        return ranges.next(self._admission())
-
-    def _admission(self) -> sfn.IChainable:
-        """Whoever was asked and answered, or did not, comes back to the price: it decides."""
         price = self._step("Price", self._functions.price, result_path="$.price")
+        find = self._step(
+            "Find rows not to send", self._functions.dedupe, result_path=sfn.JsonPath.DISCARD
+        )
+        decide = sfn.Choice(self, "Any not to send?").when(_DEDUPES, find.next(price))
+        self._admission(price)
+        return ranges.next(decide.otherwise(price))
+
+    def _admission(self, price: sfn.TaskStateBase) -> None:
+        """Whoever was asked and answered, or did not, comes back to the price: it decides."""
         waiting = ask(
             self,
             "Ask for approval",
@@ -150,12 +160,12 @@ class JobWorkflow(Construct):
         decide.when(sfn.Condition.string_equals(decided, "start"), start.next(self._rounds()))
         decide.when(sfn.Condition.string_equals(decided, "ask"), waiting.next(price))
         decide.otherwise(self._report)
-        return price.next(decide)
+        price.next(decide)
 
     def _rounds(self) -> sfn.IChainable:
         reconcile = self._step("Reconcile", self._functions.reconcile, result_path="$.round")
         assemble = self._step("Assemble", self._functions.assemble, result_path="$.assembled").next(
-            self._report
+            self._remembering()
         )
         waiting = ask(
             self,
@@ -173,6 +183,18 @@ class JobWorkflow(Construct):
         decide.when(sfn.Condition.string_equals(run, "distributed"), self._many().next(reconcile))
         decide.otherwise(assemble)
         return reconcile.next(decide)
+
+    def _remembering(self) -> sfn.IChainable:
+        """What fails here costs later jobs money, and this one nothing."""
+        remember = invoke(
+            self,
+            "Remember answers",
+            self._functions.remember,
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        remember.add_catch(self._report, errors=ALL, result_path="$.forgotten")
+        decide = sfn.Choice(self, "Any to remember?")
+        return decide.when(_DEDUPES, remember.next(self._report)).otherwise(self._report)
 
     def _few(self) -> sfn.Map:
         """Without a Map Run, of which an account may hold 1,000 open, and a job waits for hours."""

@@ -50,9 +50,9 @@ def read_pieces(s3: Any, start: int = 0, **where: str) -> Iterator[bytes]:
             return
 
 
-def _piece(s3: Any, position: int, where: dict[str, str]) -> tuple[bytes, int]:
+def _piece(s3: Any, position: int, where: dict[str, str], size: int = PIECE) -> tuple[bytes, int]:
     for attempt in range(1, _TRIES + 1):
-        answer = s3.get_object(**where, Range=f"bytes={position}-{position + PIECE - 1}")
+        answer = s3.get_object(**where, Range=f"bytes={position}-{position + size - 1}")
         try:
             data: bytes = answer["Body"].read()
         except _BROKEN:
@@ -65,7 +65,7 @@ def _piece(s3: Any, position: int, where: dict[str, str]) -> tuple[bytes, int]:
         if content_range:
             return data, int(content_range.rpartition("/")[2])
         # A store may ignore the range and send the whole object.
-        return data[position:], len(data)
+        return data[position : position + size], len(data)
     raise AssertionError("unreachable")
 
 
@@ -99,6 +99,16 @@ class S3Objects:
 
     def chunks(self, key: str) -> Iterator[bytes]:
         return read_pieces(self._s3, Bucket=self.bucket, Key=key)
+
+    def piece(self, key: str, start: int, end: int) -> bytes | None:
+        try:
+            return _piece(self._s3, start, {"Bucket": self.bucket, "Key": key}, end - start)[0]
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                return None
+            if code_of(error) in ("InvalidRange", "416"):
+                return b""
+            raise
 
     def upload(self, path: Path, key: str) -> None:
         self._s3.upload_file(str(path), self.bucket, key, Config=_TRANSFER)

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary
+from functions.batch.deduped import to_be_sent
 from functions.batch.estimating import estimate, find_prices, weigh
 from functions.batch.model import FINAL_JOB_STATUSES, UNANSWERED_DAYS, Job, JobStatus, Reason
 from functions.batch.money import Estimate, picodollars, shown
@@ -70,9 +71,7 @@ class Gate(msgspec.Struct, kw_only=True):
         return self._start(job)
 
     def _estimate(self, job: Job) -> Estimate:
-        sources: list[Source] = []
-        for result in range_results(self.objects, job.job_id):
-            sources += result.sources
+        sources = to_be_sent(self.objects, job.job_id, range_results(self.objects, job.job_id))
         weights = weigh(sources)
         own = {} if job.limits is None else job.limits.prices
         prices = find_prices(

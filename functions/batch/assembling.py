@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import envelope, layout
+from functions.batch.fanning import finish_unsent
 from functions.batch.lines import row_key
 from functions.batch.merging import merged
 from functions.batch.model import FINAL_JOB_STATUSES, Outputs, Reason, RowCounts
@@ -62,14 +63,18 @@ class Assembler(msgspec.Struct, kw_only=True):
         recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
         parts = [part for each in ranges for part in each.parts]
         parts += [part for each in collected for part in each.parts]
+        failed = [part for each in ranges for part in each.failed]
+        failed += [part for each in collected for part in each.failed_parts]
+        if recipe is not None and recipe.dedupe:
+            unsent = finish_unsent(job_id, parts, ranges, self.work)
+            parts += unsent.parts
+            failed += unsent.failed_parts
         outputs = Outputs()
         counts = RowCounts(total=sum(each.rows for each in ranges))
         if counts.total:
             outputs.results = self._write_results(job_id, ranges, parts, counts, recipe)
             if recipe is not None and recipe.csv:
                 outputs.csv = self.results.uri(layout.result(job_id, "results.csv"))
-        failed = [part for each in ranges for part in each.failed]
-        failed += [part for each in collected for part in each.failed_parts]
         kind = named(job.key)
         is_csv = kind is not None and kind.format == "csv"
         outputs.failed = self._write_failed(job_id, failed, ranges, is_csv=is_csv)

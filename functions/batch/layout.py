@@ -39,6 +39,30 @@ def unreadable_part(job_id: str, origin: str) -> str:
     return f"{job_id}/unreadable/{origin}.part"
 
 
+def identities(job_id: str, origin: str) -> str:
+    return f"{job_id}/identities/{origin}.part"
+
+
+def deduped(job_id: str) -> str:
+    return f"{job_id}/deduped.json"
+
+
+def deduped_part(job_id: str, token: str, name: str) -> str:
+    return f"{job_id}/deduped/{token}/{name}.part"
+
+
+def left_out(job_id: str, token: str, number: int) -> str:
+    return f"{job_id}/deduped/{token}/left-out-{number:06d}.keys"
+
+
+def copied(job_id: str) -> str:
+    return f"{job_id}/copied.json"
+
+
+def copied_part(job_id: str, name: str) -> str:
+    return f"{job_id}/copied/{name}.part"
+
+
 def shard(job_id: str, shard_id: str) -> str:
     return f"{job_id}/shards/{shard_id}.json"
 

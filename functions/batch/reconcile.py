@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary, layout
+from functions.batch.deduped import answered_before, to_be_sent
 from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
 from functions.batch.ports import Approvals, Events, Ledger, Objects
 from functions.batch.pricing import model_of
@@ -159,7 +160,7 @@ def _earlier(objects: Objects, job_id: str, number: int) -> list[RoundPlan]:
 
 
 def _first_plan(job_id: str, objects: Objects, limits_of: LimitsOf, canary_above: int) -> RoundPlan:
-    sources = [source for result in range_results(objects, job_id) for source in result.sources]
+    sources = to_be_sent(objects, job_id, range_results(objects, job_id))
     held: list[Source] = []
     if canary.is_due(sources, canary_above) and _has_canary(objects, job_id):
         sources, held = canary.split(sources)
@@ -299,6 +300,7 @@ def _tell(job_id: str, plan: RoundPlan, ledger: Ledger, objects: Objects, events
     for result in all_collected(objects, job_id):
         counts.succeeded += result.succeeded
         counts.failed += result.failed
+    counts.succeeded += answered_before(objects, job_id, ranges)
     changes: dict[str, object] = {"rows": counts, "round": plan.number}
     if plan.shards:
         changes |= _expected(plan.shards, ledger)

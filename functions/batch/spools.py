@@ -71,6 +71,7 @@ class SourceSpool:
 
     def __init__(self, group: Group, key: str, directory: Path, *, alone: bool = False) -> None:
         self.group = group
+        self.key = key
         self.weight = Weight()
         self._alone = alone
         self._head: Head | None = None

@@ -27,7 +27,8 @@ class Head(msgspec.Struct, kw_only=True):
 class Source(Part, kw_only=True):
     """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
     batch that held them was refused without naming the row. Of the object's lines `skip` are left
-    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has."""
+    out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has.
+    `left_out`: an object of sorted keys, whose rows are taken for no lines of this source."""
 
     group: Group
     weight: Weight
@@ -36,6 +37,15 @@ class Source(Part, kw_only=True):
     skip: int = 0
     take: int = 0
     head: Head | None = None
+    left_out: str = ""
+
+
+class Identities(msgspec.Struct, kw_only=True):
+    """What a range's rows ask for, in a job that dedupes: see `functions.batch.identity`. `sources`
+    are the objects in which they lie."""
+
+    part: Part
+    sources: list[str]
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -60,6 +70,7 @@ class RangeResult(msgspec.Struct, kw_only=True):
     records: list[Part] = []
     columns: list[str] = []
     routes: dict[int, int] = {}
+    identities: Identities | None = None
     v: int = 1
 
 

@@ -20,10 +20,12 @@ HANDLERS = (
     "intake",
     "plan",
     "shard",
+    "dedupe",
     "price",
     "ask",
     "reconcile",
     "assemble",
+    "remember",
     "report",
     "sweep",
     "command",
@@ -35,7 +37,8 @@ SETTINGS = {
 }
 MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
 MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
-STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
+MEMORY |= dict.fromkeys(("dedupe", "remember"), 1769)
+STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6, "dedupe": 10, "assemble": 10}
 
 
 def test_there_is_one_for_each_handler(deployed: Deployed) -> None:

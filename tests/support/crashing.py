@@ -34,11 +34,21 @@ RETRIES = 6
 SHARD_STEPS = ("submit", "poll", "collect", "clean up")
 MOST_ROUNDS = 40
 MOST_EXECUTIONS = 4
-PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "workflows")
+PORTS = (
+    "inputs",
+    "ledger",
+    "quotas",
+    "work",
+    "results",
+    "events",
+    "alerts",
+    "workflows",
+    "earlier",
+)
 MONEY_PORTS = ("prices", "budgets", "approvals", "rollups", "metrics")
 _PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
-    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "keys"}
+    {"answers", "chunks", "piece", "files", "find", "find_batches", "find_staged", "get", "keys"}
     | {"pin", "poll", "rates", "recipe", "shard", "shards", "creates", "find_lease", "leases"}
     | {"learned", "left", "line", "missing", "resumed_at", "use"}
 )
@@ -267,9 +277,13 @@ class CrashWorld(World):
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self._step("shard", partial(self.shard, job_id, piece))
+            if made.dedupe:
+                self._step("dedupe", lambda: self.dedupe(job_id))
             if self._admitted(job_id):
                 self._rounds(job_id)
                 self._step("assemble", lambda: self.assembler().assemble(job_id))
+                if made.dedupe:
+                    self._step("remember", lambda: self.remember(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
 

@@ -19,6 +19,7 @@ from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
+from functions.batch.deduping import dedupe
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
 from functions.batch.overrides import Overrides
@@ -27,6 +28,7 @@ from functions.batch.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
 from functions.batch.reconcile import Round, ShardRun, open_round
+from functions.batch.remembering import remember
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
 from functions.batch.rows import Group, Limits
@@ -45,6 +47,7 @@ from tests.support.money_twins import (
 )
 from tests.support.twins import (
     MemoryAlerts,
+    MemoryAnswers,
     MemoryEvents,
     MemoryInputs,
     MemoryLedger,
@@ -73,6 +76,7 @@ class World:
     providers: dict[str, Callable[[], Provider]]
     inputs: MemoryInputs = field(default_factory=lambda: MemoryInputs({}))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    earlier: MemoryAnswers = field(default_factory=MemoryAnswers)
     quotas: MemoryQuotas = field(default_factory=MemoryQuotas)
     work: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=lambda: MemoryObjects("results"))
@@ -116,8 +120,12 @@ class World:
         if made.next == "shard":
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self.shard(job_id, piece)
+            if made.dedupe:
+                self.dedupe(job_id)
             if self.admit(job_id) == "start":
                 self.rounds(job_id)
+                if made.dedupe:
+                    self.remember(job_id)
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
@@ -214,6 +222,25 @@ class World:
             dialects=self.dialects,
             recipes=self.recipes,
             caps=self.caps,
+        )
+
+    def dedupe(self, job_id: str) -> None:
+        dedupe(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+        )
+
+    def remember(self, job_id: str) -> None:
+        remember(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+            retention_days=30,
         )
 
     def open_round(self, job_id: str, number: int, *, unanswered: bool = False) -> Round:

@@ -1,0 +1,110 @@
+"""Gives the rows that were not sent, because another row of their job asked for the same, what that
+one came to: its answer, or its failure."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from functions.batch import envelope, layout
+from functions.batch.deduped import Copied, Saving, find_deduped
+from functions.batch.lines import KEY_LENGTH, pack_keyed
+from functions.batch.merging import merged
+from functions.batch.ports import Objects
+from functions.batch.rows import RowError
+from functions.batch.sorting import Ahead, LineSorter
+from functions.batch.spools import Spool
+from functions.batch.tally import Problems
+from functions.batch.work import Part, RangeResult
+
+_error = msgspec.json.Decoder(RowError).decode
+
+
+class Unsent(msgspec.Struct):
+    """Parts of the rows of a job that deduplication left out."""
+
+    parts: list[Part]
+    failed_parts: list[Part]
+
+
+def finish_unsent(
+    job_id: str, parts: list[Part], ranges: list[RangeResult], work: Objects
+) -> Unsent:
+    """`parts`: what those came to that were sent. What is stored is stored anew each time. A row
+    whose other one came to nothing is in no part."""
+    deduped = find_deduped(work, job_id)
+    if deduped is None:
+        return Unsent([], [])
+    if deduped.copies is None:
+        return Unsent(deduped.parts, [])
+    with tempfile.TemporaryDirectory() as directory:
+        copied = _Fan(job_id, Path(directory), work).out(deduped.copies, parts, ranges)
+    work.put(layout.copied(job_id), msgspec.json.encode(copied))
+    return Unsent(deduped.parts + copied.parts, copied.failed_parts)
+
+
+class _Fan:
+    def __init__(self, job_id: str, directory: Path, work: Objects) -> None:
+        self._job_id = job_id
+        self._directory = directory
+        self._work = work
+        self._saving = Saving()
+        self._problems = Problems()
+        self._lines = LineSorter(directory, "lines")
+        self._failed = LineSorter(directory, "failed")
+
+    def out(self, copies: Part, parts: list[Part], ranges: list[RangeResult]) -> Copied:
+        for key, custom_id, told in _met(merged([copies], self._work), merged(parts, self._work)):
+            tail = envelope.cached(told, custom_id, sent_in=told.round)
+            self._lines.add(b"%b %b" % (key, tail))
+            if told.status == "succeeded":
+                self._saving.add(bytes(told.cost_usd))
+            else:
+                self._problems.note(_error(told.error))
+                self._failed.add(key)
+        return Copied(
+            parts=self._stored("rows", self._lines.sorted()),
+            failed_parts=self._stored("failed", self._originals(ranges)),
+            problems=self._problems.by_code,
+            within=self._saving,
+        )
+
+    def _originals(self, ranges: list[RangeResult]) -> Iterator[bytes]:
+        """The lines of the rows that failed, which lie with the rows that were sent."""
+        if not self._failed.count:
+            return
+        failed = Ahead(self._failed.sorted())
+        sources = [source for piece in ranges for source in piece.sources]
+        for key, row in merged(sources, self._work):
+            if failed.at(key) is not None:
+                yield pack_keyed(key.decode(), row.partition(b"\t")[2])[:-1]
+
+    def _stored(self, name: str, lines: Iterable[bytes]) -> list[Part]:
+        spool: Spool | None = None
+        for line in lines:
+            if spool is None:
+                spool = Spool(layout.copied_part(self._job_id, name), self._directory)
+            spool.add(line[:KEY_LENGTH].decode(), line + b"\n")
+        return [] if spool is None else [spool.store(self._work)]
+
+
+def _met(
+    copies: Iterator[tuple[bytes, bytes]], finished: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes, envelope.Told]]:
+    """Key and `custom_id` of each row that waits, with what the row came to that was sent. Of a
+    row that came back twice the first counts, as it does in the results."""
+    key, tail = next(finished, (b"", b""))
+    last = b""
+    told: envelope.Told | None = None
+    for sent, waiting in copies:
+        if sent != last:
+            last, told = sent, None
+            while key and key < sent:
+                key, tail = next(finished, (b"", b""))
+            if key == sent:
+                told = envelope.told_by_tail(tail)
+        if told is not None:
+            yield waiting[:KEY_LENGTH], waiting[KEY_LENGTH + 1 :], told
