@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from uuid import uuid4
@@ -25,7 +26,7 @@ from functions.batch.ports import EarlierAnswers, Ledger, Objects
 from functions.batch.reconcile import range_results
 from functions.batch.rows import Weight
 from functions.batch.sorting import Ahead, LineSorter
-from functions.batch.spools import Spool
+from functions.batch.spools import PartSpools, Spool
 from functions.batch.work import Head, Part, RangeResult, Source
 
 
@@ -119,20 +120,21 @@ class _Deduplication:
         if known is None or first is None or first > known.part.last.encode():
             yield from piece.sources
             return
-        spool = Spool(layout.left_out(self._job_id, self._token, piece.range), self._directory)
         lost = [Weight() for _ in known.sources]
         kept = [Weight() for _ in known.sources]
         heads: dict[int, Head] = {}
-        for key, _, row in self._identities(piece):
-            if left_out.at(key) is not None:
-                spool.add(key.decode(), key + b"\n")
-                lost[row.source].add(row.weight)
-                continue
-            weight = kept[row.source]
-            weight.add(row.weight)
-            if weight.rows == CANARY_ROWS:
-                heads[row.source] = Head(last=key.decode(), weight=Weight().plus(weight))
-        key = spool.store(self._work).key
+        name = layout.left_out(self._job_id, self._token, piece.range)
+        with closing(Spool(name, self._directory)) as spool:
+            for key, _, row in self._identities(piece):
+                if left_out.at(key) is not None:
+                    spool.add(key.decode(), key + b"\n")
+                    lost[row.source].add(row.weight)
+                    continue
+                weight = kept[row.source]
+                weight.add(row.weight)
+                if weight.rows == CANARY_ROWS:
+                    heads[row.source] = Head(last=key.decode(), weight=Weight().plus(weight))
+            spool.store(self._work)
         for source in piece.sources:
             number = known.sources.index(source.key)
             if not lost[number].rows:
@@ -142,17 +144,16 @@ class _Deduplication:
                     source,
                     weight=source.weight.minus(lost[number]),
                     head=heads.get(number),
-                    left_out=key,
+                    left_out=name,
                 )
 
     def _stored(self, lines: LineSorter, name: str) -> list[Part]:
         """The part, or nothing if there are no lines."""
-        if not lines.count:
-            return []
-        spool = Spool(layout.deduped_part(self._job_id, self._token, name), self._directory)
-        for line in lines.sorted():
-            spool.add(line[:KEY_LENGTH].decode(), line + b"\n")
-        return [spool.store(self._work)]
+        key = layout.deduped_part(self._job_id, self._token, name)
+        with closing(PartSpools(self._work, self._directory)) as spools:
+            for line in lines.sorted():
+                spools.add(key, line[:KEY_LENGTH].decode(), line + b"\n")
+            return spools.store(key)
 
 
 _KEY = slice(DIGEST_LENGTH + 1, DIGEST_LENGTH + 1 + KEY_LENGTH)

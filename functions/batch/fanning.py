@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from functions.batch.merging import merged
 from functions.batch.ports import Objects
 from functions.batch.rows import RowError
 from functions.batch.sorting import Ahead, LineSorter
-from functions.batch.spools import Spool
+from functions.batch.spools import PartSpools
 from functions.batch.tally import Problems
 from functions.batch.work import Part, RangeResult
 
@@ -83,12 +84,12 @@ class _Fan:
                 yield pack_keyed(key.decode(), row.partition(b"\t")[2])[:-1]
 
     def _stored(self, name: str, lines: Iterable[bytes]) -> list[Part]:
-        spool: Spool | None = None
-        for line in lines:
-            if spool is None:
-                spool = Spool(layout.copied_part(self._job_id, name), self._directory)
-            spool.add(line[:KEY_LENGTH].decode(), line + b"\n")
-        return [] if spool is None else [spool.store(self._work)]
+        """The part, or nothing if there are no lines."""
+        key = layout.copied_part(self._job_id, name)
+        with closing(PartSpools(self._work, self._directory)) as spools:
+            for line in lines:
+                spools.add(key, line[:KEY_LENGTH].decode(), line + b"\n")
+            return spools.store(key)
 
 
 def _met(

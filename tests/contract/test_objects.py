@@ -33,6 +33,16 @@ def test_what_is_put_is_read(objects: Objects, prefix: str) -> None:
     assert objects.uri("k") == "s3://contract/k"
 
 
+def test_a_piece_is_read_as_far_as_there_are_bytes(objects: Objects, prefix: str) -> None:
+    key = f"{prefix}piece"
+    objects.put(key, b"0123456789")
+    assert objects.piece(key, 0, 1) == b"0"
+    assert objects.piece(key, 3, 7) == b"3456"
+    assert objects.piece(key, 8, 20) == b"89"
+    assert objects.piece(key, 10, 20) == b""
+    assert objects.piece(f"{prefix}none", 0, 5) is None
+
+
 def test_an_empty_object_has_no_chunks_to_speak_of(objects: Objects, prefix: str) -> None:
     objects.put(f"{prefix}empty", b"")
     assert b"".join(objects.chunks(f"{prefix}empty")) == b""
