@@ -48,6 +48,14 @@ class FileObjects:
     def chunks(self, key: str) -> Iterator[bytes]:
         return pieces(self.folder / key)
 
+    def piece(self, key: str, start: int, end: int) -> bytes | None:
+        path = self.folder / key
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def upload(self, path: Path, key: str) -> None:
         """The bytes are on this disk already: they get a second name."""
         place = self._place(key)

@@ -36,7 +36,7 @@ class Deduped(msgspec.Struct, kw_only=True):
 
     sources: list[Source]
     parts: list[Part]
-    copies: Part | None
+    copies: list[Part]
     earlier: Saving
     v: int = 1
 

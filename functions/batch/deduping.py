@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from uuid import uuid4
@@ -25,9 +26,14 @@ from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import EarlierAnswers, Ledger, Objects
 from functions.batch.reconcile import range_results
 from functions.batch.rows import Weight
+from functions.batch.sorted_parts import SortedParts
 from functions.batch.sorting import Ahead, LineSorter
-from functions.batch.spools import PartSpools, Spool
-from functions.batch.work import Head, Part, RangeResult, Source
+from functions.batch.spools import Spool
+from functions.batch.work import Head, RangeResult, Source
+
+MOST_ANSWERS = 5 * 1024**3
+"""Bytes of earlier answers that a job takes: what is more is asked again. A function has 10 GiB of
+disk."""
 
 
 def dedupe(
@@ -63,8 +69,9 @@ class _Deduplication:
         self._ranges = list(range_results(work, job_id))
         self._saving = Saving()
         self._rows = LineSorter(directory, "rows")
-        self._answered = LineSorter(directory, "answered")
-        self._copies = LineSorter(directory, "copies")
+        name = partial(layout.deduped_part, job_id, self._token)
+        self._answered = SortedParts(work, directory, "answered", partial(name, "answered"))
+        self._copies = SortedParts(work, directory, "copies", partial(name, "copies"))
         self._left_out = LineSorter(directory, "left-out")
 
     def decide(self) -> Deduped:
@@ -72,11 +79,12 @@ class _Deduplication:
             for key, digest, row in self._identities(piece):
                 self._rows.add(b"%b %b %b" % (digest, key, bytes(row.custom_id)))
         self._meet()
+        self._rows.clear()
         left_out = Ahead(self._left_out.sorted())
         return Deduped(
             sources=[source for piece in self._ranges for source in self._without(piece, left_out)],
-            parts=self._stored(self._answered, "answered"),
-            copies=next(iter(self._stored(self._copies, "copies")), None),
+            parts=self._answered.store(),
+            copies=self._copies.store(),
             earlier=self._saving,
         )
 
@@ -84,15 +92,16 @@ class _Deduplication:
         return iter(()) if piece.identities is None else identities(piece.identities, self._work)
 
     def _meet(self) -> None:
-        answers = Ahead(self._answers())
+        found = self._find_answers()
+        answers = Ahead(found.sorted())
         last = sent = b""
         told: envelope.Told | None = None
         for row in self._rows.sorted():
             digest, key = row[:DIGEST_LENGTH], row[_KEY]
             if digest != last:
                 last, sent = digest, key
-                found = answers.at(digest)
-                told = None if found is None else envelope.told(found[DIGEST_LENGTH + 1 :])
+                answer = answers.at(digest)
+                told = None if answer is None else envelope.told(answer[DIGEST_LENGTH + 1 :])
             custom_id = row[_KEY.stop + 1 :]
             if told is not None:
                 self._answered.add(b"%b %b" % (key, envelope.cached(told, custom_id, sent_in=0)))
@@ -102,16 +111,20 @@ class _Deduplication:
             else:
                 continue
             self._left_out.add(key)
+        found.clear()
 
-    def _answers(self) -> Iterator[bytes]:
-        """Digests and lines of earlier results, in order of the digests."""
+    def _find_answers(self) -> LineSorter:
+        """Digests and lines of earlier results."""
         pointers = LineSorter(self._directory, "pointers")
         for digest, stored in self._earlier.find(_digests(self._rows.sorted())):
             pointers.add(packed(digest, stored))
         answers = LineSorter(self._directory, "answers")
         for digest, line in read_earlier(pointers.sorted(), self._results):
             answers.add(b"%b %b" % (digest, line))
-        return answers.sorted()
+            if answers.size > MOST_ANSWERS:
+                break
+        pointers.clear()
+        return answers
 
     def _without(self, piece: RangeResult, left_out: Ahead) -> Iterator[Source]:
         """The sources of a range, weighed again where they lose rows."""
@@ -146,14 +159,6 @@ class _Deduplication:
                     head=heads.get(number),
                     left_out=name,
                 )
-
-    def _stored(self, lines: LineSorter, name: str) -> list[Part]:
-        """The part, or nothing if there are no lines."""
-        key = layout.deduped_part(self._job_id, self._token, name)
-        with closing(PartSpools(self._work, self._directory)) as spools:
-            for line in lines.sorted():
-                spools.add(key, line[:KEY_LENGTH].decode(), line + b"\n")
-            return spools.store(key)
 
 
 _KEY = slice(DIGEST_LENGTH + 1, DIGEST_LENGTH + 1 + KEY_LENGTH)

@@ -4,20 +4,20 @@ one came to: its answer, or its failure."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from functions.batch import envelope, layout
 from functions.batch.deduped import Copied, Saving, find_deduped
-from functions.batch.lines import KEY_LENGTH, pack_keyed
+from functions.batch.lines import KEY_LENGTH
 from functions.batch.merging import merged
 from functions.batch.ports import Objects
 from functions.batch.rows import RowError
+from functions.batch.sorted_parts import SortedParts
 from functions.batch.sorting import Ahead, LineSorter
-from functions.batch.spools import PartSpools
 from functions.batch.tally import Problems
 from functions.batch.work import Part, RangeResult
 
@@ -39,7 +39,7 @@ def finish_unsent(
     deduped = find_deduped(work, job_id)
     if deduped is None:
         return Unsent([], [])
-    if deduped.copies is None:
+    if not deduped.copies:
         return Unsent(deduped.parts, [])
     with tempfile.TemporaryDirectory() as directory:
         copied = _Fan(job_id, Path(directory), work).out(deduped.copies, parts, ranges)
@@ -49,16 +49,16 @@ def finish_unsent(
 
 class _Fan:
     def __init__(self, job_id: str, directory: Path, work: Objects) -> None:
-        self._job_id = job_id
-        self._directory = directory
         self._work = work
         self._saving = Saving()
         self._problems = Problems()
-        self._lines = LineSorter(directory, "lines")
+        name = partial(layout.copied_part, job_id)
+        self._lines = SortedParts(work, directory, "lines", partial(name, "rows"))
+        self._originals = SortedParts(work, directory, "originals", partial(name, "failed"))
         self._failed = LineSorter(directory, "failed")
 
-    def out(self, copies: Part, parts: list[Part], ranges: list[RangeResult]) -> Copied:
-        for key, custom_id, told in _met(merged([copies], self._work), merged(parts, self._work)):
+    def out(self, copies: list[Part], parts: list[Part], ranges: list[RangeResult]) -> Copied:
+        for key, custom_id, told in _met(merged(copies, self._work), merged(parts, self._work)):
             tail = envelope.cached(told, custom_id, sent_in=told.round)
             self._lines.add(b"%b %b" % (key, tail))
             if told.status == "succeeded":
@@ -66,30 +66,22 @@ class _Fan:
             else:
                 self._problems.note(_error(told.error))
                 self._failed.add(key)
+        if self._failed.count:
+            self._find_originals(ranges)
         return Copied(
-            parts=self._stored("rows", self._lines.sorted()),
-            failed_parts=self._stored("failed", self._originals(ranges)),
+            parts=self._lines.store(),
+            failed_parts=self._originals.store(),
             problems=self._problems.by_code,
             within=self._saving,
         )
 
-    def _originals(self, ranges: list[RangeResult]) -> Iterator[bytes]:
-        """The lines of the rows that failed, which lie with the rows that were sent."""
-        if not self._failed.count:
-            return
+    def _find_originals(self, ranges: list[RangeResult]) -> None:
+        """The lines of the rows that failed lie with those of the rows that were sent."""
         failed = Ahead(self._failed.sorted())
         sources = [source for piece in ranges for source in piece.sources]
         for key, row in merged(sources, self._work):
             if failed.at(key) is not None:
-                yield pack_keyed(key.decode(), row.partition(b"\t")[2])[:-1]
-
-    def _stored(self, name: str, lines: Iterable[bytes]) -> list[Part]:
-        """The part, or nothing if there are no lines."""
-        key = layout.copied_part(self._job_id, name)
-        with closing(PartSpools(self._work, self._directory)) as spools:
-            for line in lines:
-                spools.add(key, line[:KEY_LENGTH].decode(), line + b"\n")
-            return spools.store(key)
+                self._originals.add(b"%b %b" % (key, row.partition(b"\t")[2]))
 
 
 def _met(

@@ -64,18 +64,20 @@ class Identifier:
 
     def __init__(self, recipe: StoredRecipe) -> None:
         self._terms = b"%b\n%b" % (bytes(recipe.response_schema), _encode(recipe.escalate_to))
+        self._beginnings: dict[tuple[Group, bool], bytes] = {}
 
     def digest(self, group: Group, fields: Mapping[str, msgspec.Raw], *, made: bool) -> bytes:
         """In hex. `fields` are the line's; as a line is one line, nothing in it is a newline."""
-        hashed = hashlib.blake2b(
-            _encode([group.provider, group.endpoint, group.model]), digest_size=DIGEST_LENGTH // 2
-        )
-        hashed.update(b"\n%b" % (self._terms if made else b"\n"))
+        beginning = self._beginnings.get((group, made))
+        if beginning is None:
+            names = _encode([group.provider, group.endpoint, group.model])
+            beginning = b"%b\n%b" % (names, self._terms if made else b"\n")
+            self._beginnings[group, made] = beginning
+        told: list[bytes | msgspec.Raw] = [beginning]
         for name in sorted(fields):
             if name not in _NAMES_THE_ROW:
-                hashed.update(b"\n%b\n" % _encode(name))
-                hashed.update(fields[name])
-        return hashed.hexdigest().encode()
+                told += (_encode(name), fields[name])
+        return hashlib.sha256(b"\n".join(told)).hexdigest()[:DIGEST_LENGTH].encode()
 
 
 class IdentitySpool:

@@ -47,8 +47,8 @@ def deduped(job_id: str) -> str:
     return f"{job_id}/deduped.json"
 
 
-def deduped_part(job_id: str, token: str, name: str) -> str:
-    return f"{job_id}/deduped/{token}/{name}.part"
+def deduped_part(job_id: str, token: str, name: str, number: int) -> str:
+    return f"{job_id}/deduped/{token}/{name}-{number:05d}.part"
 
 
 def left_out(job_id: str, token: str, number: int) -> str:
@@ -59,8 +59,8 @@ def copied(job_id: str) -> str:
     return f"{job_id}/copied.json"
 
 
-def copied_part(job_id: str, name: str) -> str:
-    return f"{job_id}/copied/{name}.part"
+def copied_part(job_id: str, name: str, number: int) -> str:
+    return f"{job_id}/copied/{name}-{number:05d}.part"
 
 
 def shard(job_id: str, shard_id: str) -> str:

@@ -15,22 +15,25 @@ _OVERHEAD = 64
 
 class LineSorter:
     """Lines without their newline, which must have none within. `name` is unique in `directory`,
-    where the runs stay until it is deleted."""
+    where the runs stay until it is deleted. `size` is in bytes, without newlines."""
 
     def __init__(self, directory: Path, name: str, *, most_bytes: int = MOST_BYTES) -> None:
         self._directory = directory
         self._name = name
         self._most = most_bytes
         self._held: list[bytes] = []
-        self._size = 0
+        self._held_bytes = 0
         self._runs: list[Path] = []
         self.count = 0
+        self.size = 0
 
     def add(self, line: bytes) -> None:
+        length = len(line)
         self._held.append(line)
         self.count += 1
-        self._size += len(line) + _OVERHEAD
-        if self._size >= self._most:
+        self.size += length
+        self._held_bytes += length + _OVERHEAD
+        if self._held_bytes >= self._most:
             self._write()
 
     def _write(self) -> None:
@@ -40,7 +43,7 @@ class LineSorter:
             file.writelines(b"%b\n" % line for line in self._held)
         self._runs.append(path)
         self._held = []
-        self._size = 0
+        self._held_bytes = 0
 
     def sorted(self) -> Iterator[bytes]:
         """All lines, as bytes compare. May be asked for several times, once all are added."""
@@ -50,6 +53,13 @@ class LineSorter:
         if self._held:
             self._write()
         return heapq.merge(*(_lines(path) for path in self._runs))
+
+    def clear(self) -> None:
+        """Frees memory and disk, for other lines."""
+        for path in self._runs:
+            path.unlink()
+        self._held, self._runs = [], []
+        self._held_bytes = self.count = self.size = 0
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -272,6 +272,20 @@ def test_an_answer_that_is_gone_is_none(twin: TwinProvider, lose: Callable[[Worl
     assert [each.get("cached", False) for each in world.result_lines(job)] == [False, True]
 
 
+def test_more_answers_than_the_disk_holds_are_asked_again(
+    twin: TwinProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.batch.deduping.MOST_ANSWERS", 1)
+    world = world_of(twin)
+    texts = ["a", "b", "c", "b"]
+    world.run(dropped(world, texts))
+    job = dropped(world, texts, "later")
+    summary = world.run(job)
+    assert summary["dedupe"]["from_earlier_jobs"] in (1, 2)
+    assert twin.sent.total() == 5
+    assert [each["text"] for each in world.result_lines(job)] == [f"echo {text}" for text in texts]
+
+
 def test_rows_are_found_across_ranges_and_sources(twin: TwinProvider) -> None:
     world = world_of(twin, routes=[{"when": "text == 'b'", "model": "other"}])
     world.split_bytes = 200
