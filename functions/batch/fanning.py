@@ -21,7 +21,7 @@ from functions.batch.sorting import Ahead, LineSorter
 from functions.batch.tally import Problems
 from functions.batch.work import Part, RangeResult
 
-_error = msgspec.json.Decoder(RowError).decode
+_error = msgspec.json.Decoder(RowError | None).decode
 
 
 class Unsent(msgspec.Struct):
@@ -64,8 +64,10 @@ class _Fan:
             if told.status == "succeeded":
                 self._saving.add(bytes(told.cost_usd))
             else:
-                self._problems.note(_error(told.error))
                 self._failed.add(key)
+                error = _error(told.error)
+                if error is not None:
+                    self._problems.note(error)
         if self._failed.count:
             self._find_originals(ranges)
         return Copied(

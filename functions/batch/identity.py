@@ -63,7 +63,9 @@ class Identifier:
     """
 
     def __init__(self, recipe: StoredRecipe) -> None:
-        self._terms = b"%b\n%b" % (bytes(recipe.response_schema), _encode(recipe.escalate_to))
+        self._terms = b""
+        if recipe.schema is not None:
+            self._terms = b"%b\n%b" % (recipe.schema, _encode(recipe.escalate_to))
         self._beginnings: dict[tuple[Group, bool], bytes] = {}
 
     def digest(self, group: Group, fields: Mapping[str, msgspec.Raw], *, made: bool) -> bytes:
@@ -71,7 +73,7 @@ class Identifier:
         beginning = self._beginnings.get((group, made))
         if beginning is None:
             names = _encode([group.provider, group.endpoint, group.model])
-            beginning = b"%b\n%b" % (names, self._terms if made else b"\n")
+            beginning = b"%b\n%b" % (names, self._terms if made else b"")
             self._beginnings[group, made] = beginning
         told: list[bytes | msgspec.Raw] = [beginning]
         for name in sorted(fields):

@@ -153,6 +153,19 @@ def test_a_row_that_was_answered_before_is_not_sent(twin: TwinProvider) -> None:
     assert {answer.job_id for answer, _ in world.earlier.known.values()} == {first, job}
 
 
+def test_a_running_job_counts_what_was_answered_before(twin: TwinProvider) -> None:
+    world = world_of(twin)
+    world.run(dropped(world, ["a", "b"]))
+    job = dropped(world, ["a", "new", "b", "a"], "later")
+    [piece] = json.loads(world.work.get(world.plan(job).manifest))
+    world.shard(job, piece)
+    world.dedupe(job)
+    world.open_round(job, 1)
+    rows = world.ledger.job(job).rows
+    assert rows is not None
+    assert (rows.total, rows.succeeded) == (4, 3)
+
+
 def test_what_is_not_sent_is_not_in_the_estimate(twin: TwinProvider) -> None:
     """So that it passes under a cap which all of its rows would break."""
     most = (MAX_OUTPUT * OUTPUT + 1.5 * 100) / 2_000_000
