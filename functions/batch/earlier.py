@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -39,7 +40,7 @@ def read_earlier(pointers: Iterable[bytes], results: Objects) -> Iterator[tuple[
     spans = _spans(pointers)
     with ThreadPoolExecutor(_REQUESTS) as pool:
         while some := list(islice(spans, _REQUESTS)):
-            found = pool.map(lambda span: _read(span, results), some)
+            found = pool.map(partial(_read, results), some)
             for span, data in zip(some, found, strict=True):
                 yield from _lines(span, data)
 
@@ -65,7 +66,7 @@ def _spans(pointers: Iterable[bytes]) -> Iterator[_Span]:
         yield span
 
 
-def _read(span: _Span, results: Objects) -> bytes | None:
+def _read(results: Objects, span: _Span) -> bytes | None:
     return results.piece(layout.result(span.job_id, "results.jsonl"), span.start, span.end)
 
 
