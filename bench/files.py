@@ -53,8 +53,11 @@ class FileObjects:
     def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
         return pieces(self.folder / key, start)
 
-    def read(self, key: str, start: int, size: int) -> bytes:
-        with (self.folder / key).open("rb", buffering=0) as file:
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        path = self.folder / key
+        if not path.exists():
+            return None
+        with path.open("rb", buffering=0) as file:
             file.seek(start)
             return file.read(size)
 

@@ -142,6 +142,16 @@ class ReportSettings(Environment, frozen=True, kw_only=True):
     event_bus: str
 
 
+class DedupeSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+
+
+class RememberSettings(DedupeSettings, frozen=True, kw_only=True):
+    retention_days: int
+
+
 class SweepSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str

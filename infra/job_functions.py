@@ -11,10 +11,12 @@ from functions.handlers import (
     ask,
     assemble,
     cut,
+    dedupe,
     join,
     plan,
     price,
     reconcile,
+    remember,
     report,
     shard,
     slice,
@@ -24,9 +26,11 @@ from functions.settings import (
     AskSettings,
     AssembleSettings,
     CutSettings,
+    DedupeSettings,
     PlanSettings,
     PriceSettings,
     ReconcileSettings,
+    RememberSettings,
     ReportSettings,
     ShardSettings,
     SweepSettings,
@@ -86,6 +90,15 @@ class JobFunctions(Construct):
                 max_unzipped_bytes=config.max_unzipped_bytes,
             ),
         )
+        self.dedupe = Function(
+            self,
+            "Dedupe",
+            handler=dedupe,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=10,
+            settings=DedupeSettings(jobs_table=table, work_bucket=work, results_bucket=results),
+        )
         self.price = Function(
             self,
             "Price",
@@ -141,6 +154,7 @@ class JobFunctions(Construct):
             handler=assemble,
             platform=platform,
             memory_mb=FULL_CORE_MB,
+            storage_gib=10,
             settings=assembling,
         )
         self.cut = Function(
@@ -148,6 +162,8 @@ class JobFunctions(Construct):
             "Cut",
             handler=cut,
             platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=10,
             settings=CutSettings(
                 jobs_table=table,
                 work_bucket=work,
@@ -164,6 +180,19 @@ class JobFunctions(Construct):
             settings=assembling,
         )
         self.join = Function(self, "Join", handler=join, platform=platform, settings=assembling)
+        self.remember = Function(
+            self,
+            "Remember",
+            handler=remember,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=RememberSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
+                retention_days=config.retention_days,
+            ),
+        )
         self.report = Function(
             self,
             "Report",
@@ -189,6 +218,7 @@ class JobFunctions(Construct):
         return (
             self.plan,
             self.shard,
+            self.dedupe,
             self.price,
             self.ask,
             self.reconcile,
@@ -196,6 +226,7 @@ class JobFunctions(Construct):
             self.cut,
             self.slice,
             self.join,
+            self.remember,
             self.report,
             self.sweep,
         )

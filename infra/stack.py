@@ -145,6 +145,12 @@ class BatchdropStack(Stack):
         work.grant_write(shard)
         self.ledger.grant(shard, "GetItem", "UpdateItem")
 
+        dedupe = self.job_functions.dedupe.function
+        work.grant_read(dedupe)
+        work.grant_write(dedupe)
+        results.grant_read(dedupe)
+        self.ledger.grant(dedupe, "GetItem", "BatchGetItem")
+
         price = self.job_functions.price.function
         work.grant_read(price)
         work.grant_write(price)
@@ -164,6 +170,7 @@ class BatchdropStack(Stack):
 
         assemble = self.job_functions.assemble.function
         work.grant_read(assemble)
+        work.grant_write(assemble)
         results.grant_write(assemble)
         self.ledger.grant(assemble, "GetItem", "UpdateItem", "Query", "BatchWriteItem")
 
@@ -186,6 +193,10 @@ class BatchdropStack(Stack):
         results.grant_read(join)
         results.grant_write(join)
         self.ledger.grant(join, "GetItem", "UpdateItem", "PutItem")
+        remember = self.job_functions.remember.function
+        work.grant_read(remember)
+        results.grant_read(remember)
+        self.ledger.grant(remember, "GetItem", "BatchWriteItem")
 
         report = self.job_functions.report.function
         work.grant_read(report)

@@ -68,7 +68,7 @@ def _piece(s3: Any, position: int, where: dict[str, str], size: int = PIECE) -> 
         if content_range:
             return data, int(content_range.rpartition("/")[2])
         # A store may ignore the range and send the whole object.
-        return data[position:], len(data)
+        return data[position : position + size], len(data)
     raise AssertionError("unreachable")
 
 
@@ -103,11 +103,13 @@ class S3Objects:
     def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
         return read_pieces(self._s3, start, Bucket=self.bucket, Key=key)
 
-    def read(self, key: str, start: int, size: int) -> bytes:
+    def read(self, key: str, start: int, size: int) -> bytes | None:
         where = {"Bucket": self.bucket, "Key": key}
         try:
             return _piece(self._s3, start, where, size)[0][:size]
         except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                return None
             if code_of(error) in ("InvalidRange", "416"):
                 return b""
             raise

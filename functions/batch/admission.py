@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary
+from functions.batch.deduped import to_be_sent
 from functions.batch.estimating import estimate, find_prices, weigh
 from functions.batch.legs import is_unread
 from functions.batch.model import FINAL_JOB_STATUSES, UNANSWERED_DAYS, Job, JobStatus, Reason
@@ -75,7 +76,7 @@ class Gate(msgspec.Struct, kw_only=True):
         return self._start(job)
 
     def _estimate(self, job: Job, results: list[RangeResult]) -> Estimate:
-        sources = [source for result in results for source in result.sources]
+        sources = to_be_sent(self.objects, job.job_id, results)
         weights = weigh(sources)
         own = {} if job.limits is None else job.limits.prices
         prices = find_prices(

@@ -12,7 +12,9 @@ from typing import Literal
 import msgspec
 
 from functions.batch import layout
+from functions.batch.deduped import is_deduped
 from functions.batch.depth import headroom
+from functions.batch.fanning import finish_unsent
 from functions.batch.model import FINAL_JOB_STATUSES, Outputs, RowCounts
 from functions.batch.ports import Ledger, Objects
 from functions.batch.reading import named
@@ -103,6 +105,10 @@ def all_rows(job_id: str, key: str, work: Objects) -> Rows:
     )
     rows.parts += [part for each in collected for part in each.parts]
     rows.failed += [part for each in collected for part in each.failed_parts]
+    if is_deduped(ranges):
+        unsent = finish_unsent(job_id, rows.parts, ranges, work)
+        rows.parts += unsent.parts
+        rows.failed += unsent.failed_parts
     return rows
 
 

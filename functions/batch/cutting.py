@@ -20,7 +20,7 @@ from functions.batch.assembling import all_rows, failed_name, stored_recipe
 from functions.batch.lines import row_key
 from functions.batch.merging import Between
 from functions.batch.model import FINAL_JOB_STATUSES
-from functions.batch.outgrown import ONE_CALL, part_sizes
+from functions.batch.outgrown import ONE_CALL, outgrows, part_sizes
 from functions.batch.ports import Ledger, Objects, PieceObjects
 from functions.batch.recipe import StoredRecipe
 from functions.batch.result_files import Rows
@@ -81,26 +81,18 @@ class Cutter(msgspec.Struct, kw_only=True):
             return whole
         cut = stored_cut(job_id, self.work)
         if cut is None or cut.lost or cut.uploads is None:
-            sizes = part_sizes(job_id, self.work)
-            if sum(sizes.values()) <= self.one_call:
+            if not outgrows(job_id, self.work, self.one_call):
                 return whole
             rows = all_rows(job_id, job.key, self.work)
             attempt = 1 if cut is None else cut.attempt + cut.lost
-            self._store(job_id, rows, sizes, attempt, stored_recipe(job_id, self.work))
+            self._store(job_id, rows, attempt, stored_recipe(job_id, self.work))
         if job.status != "planning":
             self.ledger.update_job(job_id, {"status": "assembling"})
         return HowToAssemble(next="slices", manifest=manifest)
 
-    def _store(
-        self,
-        job_id: str,
-        rows: Rows,
-        sizes: dict[str, int],
-        attempt: int,
-        recipe: StoredRecipe | None,
-    ) -> None:
+    def _store(self, job_id: str, rows: Rows, attempt: int, recipe: StoredRecipe | None) -> None:
         size = self.slice_bytes or max(self.one_call // SLICES_FOR_ONE_CALL, 1)
-        slices = sliced(rows, sizes, size)
+        slices = sliced(rows, part_sizes(job_id, self.work), size)
         for each in slices:
             key = layout.slice_plan(job_id, each.number)
             self.work.put(key, msgspec.json.encode(each))

@@ -40,6 +40,31 @@ def unreadable_part(job_id: str, origin: str) -> str:
     return f"{job_id}/unreadable/{origin}.part"
 
 
+def identities(job_id: str, origin: str) -> str:
+    return f"{job_id}/identities/{origin}.part"
+
+
+def deduped(job_id: str) -> str:
+    return f"{job_id}/deduped.json"
+
+
+def deduped_part(job_id: str, token: str, name: str, number: int) -> str:
+    return f"{job_id}/deduped/{token}/{name}-{number:05d}.part"
+
+
+def left_out(job_id: str, token: str, first: str) -> str:
+    """`first`: the key of the first row of which it tells."""
+    return f"{job_id}/deduped/{token}/left-out-{first}.keys"
+
+
+def copied(job_id: str) -> str:
+    return f"{job_id}/copied.json"
+
+
+def copied_part(job_id: str, name: str, number: int) -> str:
+    return f"{job_id}/copied/{name}-{number:05d}.part"
+
+
 def shard(job_id: str, shard_id: str) -> str:
     return f"{job_id}/shards/{shard_id}.json"
 

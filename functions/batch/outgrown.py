@@ -9,7 +9,7 @@ ONE_CALL = 4 << 30
 """Bytes of parts. They are read and written once, at 40 MB/s 215 s, and 2.7 million rows of them
 take 30 s to put together: four of the fifteen minutes that a function has."""
 
-_FOLDERS = frozenset({"parts", "failed", "records", "unreadable"})
+_FOLDERS = frozenset({"parts", "failed", "records", "unreadable", "deduped", "copied"})
 
 
 def outgrows(job_id: str, work: Objects, one_call: int = ONE_CALL) -> bool:

@@ -26,11 +26,13 @@ _MOST_RECIPE_BYTES = 256 * 1024
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest` lists the ranges, as the workflow's map reads them. `lap` counts the waits."""
+    """`manifest` lists the ranges, as the workflow's map reads them. `lap` counts the waits.
+    `dedupe`: the recipe says so."""
 
     next: Literal["shard", "report", "wait"]
     manifest: str = ""
     lap: int = 0
+    dedupe: bool = False
 
 
 class _Rejected(Exception):
@@ -62,7 +64,7 @@ class Planner(msgspec.Struct, kw_only=True):
         if job.verdict is not None or job.status in FINAL_JOB_STATUSES:
             return Plan(next="report")
         if self.objects.find(manifest) is not None:
-            return Plan(next="shard", manifest=manifest)
+            return Plan(next="shard", manifest=manifest, dedupe=self._dedupes(job_id))
         try:
             job = self._check(job)
             recipe = self._recipe(job, lap)
@@ -79,7 +81,12 @@ class Planner(msgspec.Struct, kw_only=True):
             changes["limits"] = recipe.limits
         self.ledger.update_job(job_id, changes)
         self.objects.put(manifest, msgspec.json.encode(_ranges(job, self.split_bytes)))
-        return Plan(next="shard", manifest=manifest)
+        dedupe = recipe is not None and recipe.dedupe
+        return Plan(next="shard", manifest=manifest, dedupe=dedupe)
+
+    def _dedupes(self, job_id: str) -> bool:
+        found = self.objects.find(layout.recipe(job_id))
+        return found is not None and msgspec.json.decode(found, type=StoredRecipe).dedupe
 
     def _check(self, job: Job) -> Job:
         kind = named(job.key)

@@ -24,7 +24,15 @@ from functions.batch.model import (
 from functions.batch.pricing import Rates
 from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
-from functions.batch.rows import Answer, Group, IndexedRow, Limits, ParsedRow, Weight
+from functions.batch.rows import (
+    Answer,
+    Group,
+    IndexedRow,
+    Limits,
+    ParsedRow,
+    StoredAnswer,
+    Weight,
+)
 from functions.batch.work import Piece
 
 
@@ -49,8 +57,9 @@ class Objects(Protocol):
         """The object's bytes from `start` on, in bounded pieces; a broken read resumes."""
         ...
 
-    def read(self, key: str, start: int, size: int) -> bytes:
-        """At most `size` bytes from `start` on: fewer, or none, at the object's end."""
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        """At most `size` bytes from `start` on: fewer, or none, at the object's end; None where
+        there is no object."""
         ...
 
     def upload(self, path: Path, key: str) -> None: ...
@@ -235,6 +244,19 @@ class Ledger(Protocol):
     def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
         """Adds a lesson, atomically. `once` names it: given again, it adds nothing, and the answer
         is False."""
+        ...
+
+
+class EarlierAnswers(Protocol):
+    """Where the answer to a request lies, by the request's digest in hex."""
+
+    def find(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, StoredAnswer]]:
+        """Those that have not expired, for digests of which each comes once; in any order."""
+        ...
+
+    def remember(self, answers: Iterable[tuple[bytes, StoredAnswer]], expires_at: int) -> None:
+        """In the place of what was known of the same digests. `expires_at` in seconds since
+        1970."""
         ...
 
 

@@ -61,6 +61,7 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     limits: JobLimits = msgspec.field(default_factory=JobLimits)
     prefix: SharedPrefix | None = None
     canary: bool = True
+    dedupe: bool = False
     v: int = 1
 
     @property

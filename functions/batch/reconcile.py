@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary, layout, priming
+from functions.batch.deduped import answered_before, to_be_sent
 from functions.batch.estimating import stored_prices
 from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
 from functions.batch.outgrown import ONE_CALL, outgrows
@@ -168,7 +169,7 @@ def _earlier(objects: Objects, job_id: str, number: int) -> list[RoundPlan]:
 
 
 def _first_plan(job_id: str, objects: Objects, limits_of: LimitsOf, canary_above: int) -> RoundPlan:
-    sources = [source for result in range_results(objects, job_id) for source in result.sources]
+    sources = to_be_sent(objects, job_id, range_results(objects, job_id))
     held: list[Source] = []
     primes = False
     recipe = _recipe(objects, job_id)
@@ -316,6 +317,7 @@ def _tell(job_id: str, plan: RoundPlan, ledger: Ledger, objects: Objects, events
     for result in all_collected(objects, job_id):
         counts.succeeded += result.succeeded
         counts.failed += result.failed
+    counts.succeeded += answered_before(objects, job_id, ranges)
     changes: dict[str, object] = {"rows": counts, "round": plan.number}
     if plan.shards:
         changes |= _expected(plan.shards, ledger)

@@ -10,6 +10,7 @@ import msgspec
 from functions.batch import layout
 from functions.batch.cache_report import cache_report
 from functions.batch.costs import cost, paid, spent, total
+from functions.batch.deduped import dedupe_report, find_copied, find_deduped, is_deduped
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     Job,
@@ -110,8 +111,11 @@ class Reporter(msgspec.Struct, kw_only=True):
         assert job.rows is not None
         lost = job.rows.total - job.rows.succeeded
         problems = Problems()
-        problems.merge(each.problems for each in range_results(self.work, job.job_id))
+        ranges = list(range_results(self.work, job.job_id))
+        problems.merge(each.problems for each in ranges)
         problems.merge(each.problems for each in all_collected(self.work, job.job_id))
+        copied = find_copied(self.work, job.job_id) if is_deduped(ranges) else None
+        problems.merge([] if copied is None else [copied.problems])
         found = problems.commonest()
         if not lost or found is None:
             return None
@@ -150,6 +154,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             "cost": cost(job.estimate, shards),
             **self._routes(job, recipe),
             **cache_report(recipe, shards),
+            **self._dedupe(job, recipe),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }
@@ -178,6 +183,12 @@ class Reporter(msgspec.Struct, kw_only=True):
             ],
             "one_model": {"model": recipe.model, **paid(one)},
         }
+
+    def _dedupe(self, job: Job, recipe: StoredRecipe | None) -> dict[str, object]:
+        if recipe is None or not recipe.dedupe:
+            return {}
+        deduped = find_deduped(self.work, job.job_id)
+        return dedupe_report(deduped, find_copied(self.work, job.job_id))
 
     def _provider_files(self, job_id: str) -> dict[str, object]:
         files = list(self.ledger.files(job_id))

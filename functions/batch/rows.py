@@ -111,6 +111,15 @@ class IndexedRow(msgspec.Struct, frozen=True):
     length: int = 0
 
 
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """Where the line of a row lies in the `results.jsonl` of its job, in bytes, without its
+    newline."""
+
+    job_id: str
+    offset: int
+    length: int
+
+
 class Usage(msgspec.Struct, kw_only=True, gc=False):
     """Tokens. Input includes cache reads and writes, output includes reasoning.
 

@@ -37,7 +37,7 @@ def _line_after(objects: Objects, key: str, start: int, end: int) -> tuple[int, 
     an empty one if there is none."""
     size = _LOOK
     while True:
-        data = objects.read(key, start, size)
+        data = objects.read(key, start, size) or b""
         newline = data.find(b"\n")
         begun = newline + 1
         if newline >= 0 and start + begun > end:

@@ -11,9 +11,10 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.depth import headroom
-from functions.batch.lines import KEY_LENGTH, Transit, iter_lines, unpack_row
+from functions.batch.lines import KEY_LENGTH, Oversized, Transit, iter_lines, unpack_row
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
+from functions.batch.sorting import Ahead
 from functions.batch.work import ShardManifest, Source
 
 
@@ -43,8 +44,21 @@ def shard_rows(shard: Shard, objects: Objects) -> Iterator[WorkRow]:
 
 def _lines(objects: Objects, source: Source) -> Iterator[bytes]:
     end = source.skip + source.take if source.take else None
-    for line in islice(iter_lines(objects.chunks(source.key)), source.skip, end):
+    lines = iter_lines(objects.chunks(source.key))
+    if source.left_out:
+        lines = _without(lines, iter_lines(objects.chunks(source.left_out)))
+    for line in islice(lines, source.skip, end):
         if isinstance(line, bytes):
+            yield line
+
+
+def _without(
+    lines: Iterator[bytes | Oversized], keys: Iterator[bytes | Oversized]
+) -> Iterator[bytes | Oversized]:
+    """Both come in order of the keys."""
+    left_out = Ahead(key for key in keys if isinstance(key, bytes))
+    for line in lines:
+        if isinstance(line, Oversized) or left_out.at(line[:KEY_LENGTH]) is None:
             yield line
 
 

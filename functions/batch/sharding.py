@@ -22,6 +22,7 @@ from functions.batch.data_rows import (
 )
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
+from functions.batch.identity import IdentitySpool
 from functions.batch.legs import MOST_DATA, WORTH_A_LEG, Leg
 from functions.batch.lines import (
     Oversized,
@@ -243,6 +244,10 @@ class _RowSorter:
         self._failed = layout.failed_part(self._job_id, origin)
         self._unreadable = layout.unreadable_part(self._job_id, origin)
         self._records = layout.record_part(self._job_id, origin)
+        self._identities: IdentitySpool | None = None
+        if recipe is not None and recipe.dedupe:
+            key = layout.identities(self._job_id, origin)
+            self._identities = IdentitySpool(recipe, key, directory)
         self._routes: dict[int, int] = {}
         self._last: Dialect | None = None  # whose the row before was: most files have one
 
@@ -332,6 +337,8 @@ class _RowSorter:
         if spool is None:
             spool = self._open_spool(group, weight)
         spool.add(key, pack_fresh(key, line, weight, route), weight)
+        if self._identities is not None:
+            self._identities.add(key, line, row, dialect, spool.key, made=route is not None)
 
     def _limits_of(self, group: Group, dialect: Dialect) -> Limits:
         limits = self._limits.get(group)
@@ -367,6 +374,8 @@ class _RowSorter:
         for spool in self._open.values():
             spool.close()
         self._parts.close()
+        if self._identities is not None:
+            self._identities.close()
 
     def finish(self, rest: Rest | None) -> RangeResult:
         for spool in self._open.values():
@@ -385,6 +394,7 @@ class _RowSorter:
             records=self._parts.store(self._records),
             columns=list(self.columns),
             routes=self._routes,
+            identities=self._identities and self._identities.store(self._objects),
         )
 
 

@@ -79,6 +79,7 @@ class SourceSpool:
         opening: Weight | None = None,
     ) -> None:
         self.group = group
+        self.key = key
         self.weight = Weight()
         self._alone = alone
         self._opening = opening

@@ -45,7 +45,8 @@ class Source(Part, kw_only=True):
     """Rows of one group that wait to be sent. `alone`: not to be packed with others, because a
     batch that held them was refused without naming the row. Of the object's lines `skip` are left
     out, and then `take` are meant; 0: all of them. `head` is null for fewer rows than it has.
-    `opening`: what the first row weighs, in a job whose rows share a prefix."""
+    `opening`: what the first row weighs, in a job whose rows share a prefix.
+    `left_out`: an object of sorted keys, whose rows are taken for no lines of this source."""
 
     group: Group
     weight: Weight
@@ -55,6 +56,15 @@ class Source(Part, kw_only=True):
     take: int = 0
     head: Head | None = None
     opening: Weight | None = None
+    left_out: str = ""
+
+
+class Identities(msgspec.Struct, kw_only=True):
+    """What a range's rows ask for, in a job that dedupes: see `functions.batch.identity`. `sources`
+    are the objects in which they lie."""
+
+    part: Part
+    sources: list[str]
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -90,6 +100,7 @@ class RangeResult(msgspec.Struct, kw_only=True):
     routes: dict[int, int] = {}
     start: int = 0
     rest: Rest | None = None
+    identities: Identities | None = None
     v: int = 1
 
     @property

@@ -22,4 +22,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     )
     result = planner.plan(event["job_id"], event.get("plan", {}).get("lap", 0))
     manifest = {"bucket": settings.work_bucket, "key": result.manifest}
-    return {"next": result.next, "lap": result.lap, "manifest": manifest}
+    return {
+        "next": result.next,
+        "lap": result.lap,
+        "manifest": manifest,
+        "dedupe": result.dedupe,
+    }

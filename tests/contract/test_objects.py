@@ -36,6 +36,16 @@ def test_what_is_put_is_read(objects: Objects, prefix: str) -> None:
     assert objects.uri("k") == "s3://contract/k"
 
 
+def test_a_piece_is_read_as_far_as_there_are_bytes(objects: Objects, prefix: str) -> None:
+    key = f"{prefix}piece"
+    objects.put(key, b"0123456789")
+    assert objects.read(key, 0, 1) == b"0"
+    assert objects.read(key, 3, 4) == b"3456"
+    assert objects.read(key, 8, 12) == b"89"
+    assert objects.read(key, 10, 10) == b""
+    assert objects.read(f"{prefix}none", 0, 5) is None
+
+
 def test_an_empty_object_has_no_chunks_to_speak_of(objects: Objects, prefix: str) -> None:
     objects.put(f"{prefix}empty", b"")
     assert b"".join(objects.chunks(f"{prefix}empty")) == b""

@@ -40,10 +40,15 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
     },
     "JobPlanRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
     "JobShardRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
+    "JobDedupeRole": {
+        WORK: READ | WRITE,
+        RESULTS: READ,
+        LEDGER: {GET, "dynamodb:BatchGetItem"},
+    },
     "JobPriceRole": {WORK: READ | WRITE, LEDGER: {GET, PUT, UPDATE}},
     "JobAskRole": {LEDGER: {GET, UPDATE}, **ANNOUNCE, **ALERT, **WAKE},
     "JobReconcileRole": {WORK: READ | WRITE, LEDGER: SHARD_ITEMS, **ANNOUNCE},
-    "JobAssembleRole": {WORK: READ, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
+    "JobAssembleRole": {WORK: READ | WRITE, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
     "JobCutRole": {
         WORK: READ | WRITE,
         RESULTS: WRITE | ABANDON,
@@ -55,6 +60,7 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
         RESULTS: READ | WRITE,
         LEDGER: {GET, PUT, UPDATE},
     },
+    "JobRememberRole": {WORK: READ, RESULTS: READ, LEDGER: {GET, BATCH}},
     "JobReportRole": {
         WORK: READ,
         RESULTS: READ | WRITE | ABANDON,
@@ -130,7 +136,7 @@ def test_the_job_workflow_may_run_its_steps_and_its_shards(deployed: Deployed) -
     shards = {name for name in machines if name != job}
     assert len(shards) == len(LABELS)
     steps = {"Plan", "Shard", "Price", "Ask", "Reconcile", "Assemble", "Report", "Sweep"}
-    steps |= {"Cut", "Slice", "Join"}
+    steps |= {"Cut", "Slice", "Join", "Dedupe", "Remember"}
     assert may_invoke(found) == steps
     for machine in machines:
         assert found[f"<{machine}>"] == {"states:StartExecution"}, "a Distributed Map starts itself"

@@ -91,7 +91,7 @@ def test_a_step_that_fails_ends_the_execution_so_that_another_takes_the_job_up(
     deployed: Deployed,
 ) -> None:
     job = deployed.definition("JobWorkflow")["States"]
-    last = ("Report", "Delete work files", *WHAT_THERE_IS)
+    last = ("Report", "Delete work files", "Remember answers", *WHAT_THERE_IS)
     for name, state in job.items():
         if state["Type"] in ("Task", "Map") and name not in last:
             caught = state["Catch"][-1]
@@ -138,6 +138,7 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
         "Plan",
         "Accepted?",
         "Shard ranges",
+        "Any not to send?",
         "Price",
         "May it start?",
         WAITS_FOR_A_PERSON,
@@ -145,7 +146,8 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
     assert "Shard ranges" in nexts(job["States"]["May it start?"])
     way += ["Price", "May it start?", "Start rounds", "Reconcile", "Rows remain?"]
     way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
-    way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
+    way += ["Rows remain?", "Assemble", "Any to remember?", "Report"]
+    way += ["Stopped by a failure?", "Delete work files"]
     for here, there in pairwise(way):
         assert there in nexts(job["States"][here]), here
     assert "Wait for a recipe" in nexts(job["States"]["Accepted?"])
@@ -155,6 +157,29 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
     assert job["States"]["Accepted?"]["Default"] == "Report"
     assert job["States"]["May it start?"]["Default"] == "Report"
     assert job["States"]["Rows remain?"]["Default"] == "Assemble"
+
+
+def test_a_job_that_dedupes_looks_before_it_is_priced_and_remembers_at_its_end(
+    deployed: Deployed,
+) -> None:
+    states = deployed.definition("JobWorkflow")["States"]
+    for question, yes, then in (
+        ("Any not to send?", "Find rows not to send", "Price"),
+        ("Any to remember?", "Remember answers", "Report"),
+    ):
+        [choice] = states[question]["Choices"]
+        assert choice == {
+            "And": [
+                {"Variable": "$.plan.dedupe", "IsPresent": True},
+                {"Variable": "$.plan.dedupe", "BooleanEquals": True},
+            ],
+            "Next": yes,
+        }
+        assert states[question]["Default"] == then
+        assert (states[yes]["Next"], states[yes]["ResultPath"]) == (then, None)
+    [forgotten] = states["Remember answers"]["Catch"]
+    assert forgotten["Next"] == "Report"
+    assert forgotten["ResultPath"] != "$.failure", "the job is no failure for that"
 
 
 def test_a_job_waits_three_days_for_a_person(deployed: Deployed) -> None:

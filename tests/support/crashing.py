@@ -36,7 +36,17 @@ RETRIES = 6
 SHARD_STEPS = ("submit", "poll", "collect", "clean up")
 MOST_ROUNDS = 40
 MOST_EXECUTIONS = 4
-PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "workflows")
+PORTS = (
+    "inputs",
+    "ledger",
+    "quotas",
+    "work",
+    "results",
+    "events",
+    "alerts",
+    "workflows",
+    "earlier",
+)
 MONEY_PORTS = ("prices", "budgets", "approvals", "rollups", "metrics")
 _PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
@@ -279,6 +289,8 @@ class CrashWorld(World):
             made = self._step("plan", partial(self.plan, job_id, made.lap))
         if made.next == "shard" and self._admitted(job_id, made):
             self._assemble(job_id, in_slices=self._rounds(job_id))
+            if made.dedupe:
+                self._step("remember", lambda: self.remember(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
 
@@ -286,6 +298,8 @@ class CrashWorld(World):
         for _ in range(MOST_LAPS):
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self._step("shard", partial(self.shard, job_id, piece))
+            if made.dedupe:
+                self._step("dedupe", lambda: self.dedupe(job_id))
             decided = self._step("price", lambda: self.gate().admit(job_id))
             if decided != "shard":
                 return decided

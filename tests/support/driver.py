@@ -21,6 +21,7 @@ from functions.batch.collecting import Collector
 from functions.batch.commands import obey
 from functions.batch.cutting import Cutter, HowToAssemble
 from functions.batch.deadline import Remaining, unlimited
+from functions.batch.deduping import dedupe
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
 from functions.batch.outgrown import ONE_CALL
@@ -31,6 +32,7 @@ from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
 from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 from functions.batch.reconcile import Round, ShardRun, open_round
+from functions.batch.remembering import remember
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
 from functions.batch.rows import Group, Limits
@@ -50,6 +52,7 @@ from tests.support.money_twins import (
 )
 from tests.support.twins import (
     MemoryAlerts,
+    MemoryAnswers,
     MemoryEvents,
     MemoryInputs,
     MemoryLedger,
@@ -79,6 +82,7 @@ class World:
     providers: dict[str, Callable[[], Provider]]
     inputs: MemoryInputs = field(default_factory=lambda: MemoryInputs({}))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    earlier: MemoryAnswers = field(default_factory=MemoryAnswers)
     quotas: MemoryQuotas = field(default_factory=MemoryQuotas)
     work: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=lambda: MemoryObjects("results"))
@@ -126,6 +130,8 @@ class World:
             made = self.plan(job_id, made.lap)
         if made.next == "shard" and self.read_and_admit(job_id, made) == "start":
             self.rounds(job_id)
+            if made.dedupe:
+                self.remember(job_id)
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
@@ -138,6 +144,8 @@ class World:
                 break
             for piece in msgspec.json.decode(self.work.get(made.manifest)):
                 self.shard(job_id, piece)
+            if made.dedupe:
+                self.dedupe(job_id)
             decided = self.admit(job_id)
         return decided
 
@@ -252,6 +260,25 @@ class World:
             caps=self.caps,
             remaining=self.clock(),
             max_unzipped_bytes=self.max_unzipped_bytes,
+        )
+
+    def dedupe(self, job_id: str) -> None:
+        dedupe(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+        )
+
+    def remember(self, job_id: str) -> None:
+        remember(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+            retention_days=30,
         )
 
     def open_round(self, job_id: str, number: int, *, unanswered: bool = False) -> Round:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from functions.batch.errors import Conflict, InputChanged, UploadGone
 from functions.batch.learning import Learned
 from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, ProviderFile, Shard, now
 from functions.batch.quota import Lease, QuotaUse, Waiter
-from functions.batch.rows import IndexedRow
+from functions.batch.rows import IndexedRow, StoredAnswer
 from functions.batch.work import Piece
 
 
@@ -45,8 +46,9 @@ class MemoryObjects:
         for at in range(start, len(data), self._piece):
             yield data[at : at + self._piece]
 
-    def read(self, key: str, start: int, size: int) -> bytes:
-        return self.stored[key][start : start + size]
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        data = self.stored.get(key)
+        return None if data is None else data[start : start + size]
 
     def upload(self, path: Path, key: str) -> None:
         self.stored[key] = path.read_bytes()
@@ -296,6 +298,23 @@ class MemoryLedger:
 
 def _place(file: ProviderFile) -> tuple[str, str, str, str]:
     return file.job_id, file.shard_id, file.kind, file.id
+
+
+class MemoryAnswers:
+    """`known`: by digest, with the time of its expiry."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, tuple[StoredAnswer, int]] = {}
+
+    def find(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, StoredAnswer]]:
+        for digest in digests:
+            answer, expires_at = self.known.get(digest, (None, 0))
+            if answer is not None and expires_at > time.time():
+                yield digest, answer
+
+    def remember(self, answers: Iterable[tuple[bytes, StoredAnswer]], expires_at: int) -> None:
+        for digest, answer in answers:
+            self.known[digest] = (answer, expires_at)
 
 
 class MemoryQuotas:
