@@ -77,6 +77,22 @@ def twin() -> TwinProvider:
     return TwinProvider("openai")
 
 
+def test_slices_have_the_rows_that_were_not_sent(twin: TwinProvider) -> None:
+    texts = ["bad", *(f"{n % 7}" * 40 for n in range(60)), "bad"]
+    whole = world_of(twin, output={"csv": True})
+    job = dropped(whole, texts)
+    told = whole.run(job)
+    assert told["rows"]["failed"] == 2
+    sliced = world_of(TwinProvider("openai"), output={"csv": True})
+    sliced.one_call, sliced.slice_bytes, sliced.results.least_piece = 0, 3_000, 100
+    assert dropped(sliced, texts) == job
+    assert sliced.run(job)["dedupe"] == told["dedupe"]
+    assert sliced.work.stored == {}
+    outputs = {key: value for key, value in whole.results.stored.items() if "summary" not in key}
+    found = {key: value for key, value in sliced.results.stored.items() if "summary" not in key}
+    assert found == outputs
+
+
 def test_rows_that_ask_for_the_same_are_sent_once(twin: TwinProvider) -> None:
     world = world_of(twin, output={"csv": True, "index": True})
     job = dropped(world, ["a", "bb", "a", "a", "bb", "c"])

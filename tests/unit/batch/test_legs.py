@@ -58,6 +58,7 @@ INPUTS: dict[str, tuple[Callable[[int], bytes], dict[str, Any] | None]] = {
     "a.csv": (table, SHEET),
     "a.csv.gz": (lambda rows: gzip.compress(table(rows)), SHEET),
     "wide.csv": (lambda rows: table(rows, "utf-16"), RECIPE),
+    "twice.csv": (table, {**SHEET, "dedupe": True}),
     "marked.csv": (lambda rows: table(rows, "utf-8-sig"), RECIPE),
 }
 
