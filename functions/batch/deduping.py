@@ -82,7 +82,11 @@ class _Deduplication:
         self._rows.clear()
         left_out = Ahead(self._left_out.sorted())
         return Deduped(
-            sources=[source for piece in self._ranges for source in self._without(piece, left_out)],
+            sources=[
+                source
+                for number, piece in enumerate(self._ranges)
+                for source in self._without(number, piece, left_out)
+            ],
             parts=self._answered.store(),
             copies=self._copies.store(),
             earlier=self._saving,
@@ -126,8 +130,8 @@ class _Deduplication:
         pointers.clear()
         return answers
 
-    def _without(self, piece: RangeResult, left_out: Ahead) -> Iterator[Source]:
-        """The sources of a range, weighed again where they lose rows."""
+    def _without(self, number: int, piece: RangeResult, left_out: Ahead) -> Iterator[Source]:
+        """The sources of what was read as one piece, weighed again where they lose rows."""
         known = piece.identities
         first = left_out.head
         if known is None or first is None or first > known.part.last.encode():
@@ -136,7 +140,7 @@ class _Deduplication:
         lost = [Weight() for _ in known.sources]
         kept = [Weight() for _ in known.sources]
         heads: dict[int, Head] = {}
-        name = layout.left_out(self._job_id, self._token, piece.range)
+        name = layout.left_out(self._job_id, self._token, number)
         with closing(Spool(name, self._directory)) as spool:
             for key, _, row in self._identities(piece):
                 if left_out.at(key) is not None:
@@ -149,14 +153,14 @@ class _Deduplication:
                     heads[row.source] = Head(last=key.decode(), weight=Weight().plus(weight))
             spool.store(self._work)
         for source in piece.sources:
-            number = known.sources.index(source.key)
-            if not lost[number].rows:
+            place = known.sources.index(source.key)
+            if not lost[place].rows:
                 yield source
-            elif kept[number].rows:
+            elif kept[place].rows:
                 yield msgspec.structs.replace(
                     source,
-                    weight=source.weight.minus(lost[number]),
-                    head=heads.get(number),
+                    weight=source.weight.minus(lost[place]),
+                    head=heads.get(place),
                     left_out=name,
                 )
 
