@@ -179,7 +179,14 @@ class JobFunctions(Construct):
             memory_mb=FULL_CORE_MB,
             settings=assembling,
         )
-        self.join = Function(self, "Join", handler=join, platform=platform, settings=assembling)
+        self.join = Function(
+            self,
+            "Join",
+            handler=join,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=assembling,
+        )
         self.remember = Function(
             self,
             "Remember",

@@ -4,7 +4,7 @@ hold; and into the parts of those that can never be sent."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -28,21 +28,13 @@ from functions.batch.lines import (
     Oversized,
     pack_fresh,
     pack_keyed,
-    range_lines,
     row_key,
-    rows_of,
 )
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
-from functions.batch.reading import (
-    MAX_UNZIPPED_BYTES,
-    Unreadable,
-    bounded,
-    decompress,
-    named,
-    skipped,
-)
+from functions.batch.range_input import RangeInput, RangeOfInput
+from functions.batch.reading import MAX_UNZIPPED_BYTES, Unreadable
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Group, Limits, ParsedRow, Weight
 from functions.batch.spools import PartSpools, SourceSpool
@@ -69,14 +61,6 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class RangeOfInput(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes `[start, end)` of an input; `end` null: to its end."""
-
-    number: int
-    start: int
-    end: int | None
-
-
 def shard_range(
     job: Job,
     piece: RangeOfInput,
@@ -97,7 +81,8 @@ def shard_range(
 
     An input that cannot be read to its end rejects the job (None): nothing was sent yet.
     """
-    reader = _Reader(job, piece, inputs, recipes, objects, max_unzipped_bytes)
+    source = RangeInput(job, piece, inputs, max_unzipped_bytes)
+    reader = _Reader(job, piece.number, source, Documents(job, inputs), recipes, objects)
     last: RangeResult | None = None
     for number in count():
         key = layout.range_result(job.job_id, piece.number, number)
@@ -125,20 +110,19 @@ class _Reader:
     def __init__(
         self,
         job: Job,
-        piece: RangeOfInput,
-        inputs: InputFiles,
+        number: int,
+        source: RangeInput,
+        documents: Documents,
         recipes: Recipes,
         objects: Objects,
-        max_unzipped_bytes: int,
     ) -> None:
         self.fresh = True
         self._job = job
-        self._piece = piece
-        self._inputs = inputs
+        self._number = number
+        self._source = source
+        self._documents = documents
         self._recipes = recipes
         self._objects = objects
-        self._kind = named(job.key)
-        self._most = max_unzipped_bytes
         self._recipe: StoredRecipe | None = None
 
     def read(
@@ -159,7 +143,7 @@ class _Reader:
             closing(
                 _RowSorter(
                     self._job,
-                    self._piece.number,
+                    self._number,
                     self._objects,
                     dialects,
                     caps,
@@ -172,7 +156,7 @@ class _Reader:
         ):
             rest = None if before is None else before.rest
             if self._recipe is None or not self._recipe.makes_requests:
-                for line in self._rows(leg, rest):
+                for line in self._source.rows(leg, rest):
                     sorter.take(line)
             else:
                 leg.most = MOST_DATA
@@ -183,29 +167,17 @@ class _Reader:
         self, recipe: StoredRecipe, leg: Leg, rest: Rest | None, sorter: _RowSorter
     ) -> None:
         with closing(self._recipes.maker(recipe)) as maker:
-            if self._kind is not None and self._kind.format == "csv":
-                table = Table(self._chunks(0), recipe.encoding, self._chunks)
+            if self._source.is_csv:
+                table = Table(self._source.chunks(0), recipe.encoding, self._source.chunks)
                 sorter.columns = dict.fromkeys(table.columns)
                 rows = table_rows(table, recipe)
                 if rest is not None:
                     table.go_to(rest.place)
                 rows = leg.records(table, rows)
             else:
-                lines = self._rows(leg, rest)
+                lines = self._source.rows(leg, rest)
                 rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
-            make(rows, maker, sorter, Documents(self._job, self._inputs))
-
-    def _rows(self, leg: Leg, rest: Rest | None) -> Iterator[bytes | Oversized]:
-        start = self._piece.start if rest is None else rest.offset
-        begin, end = max(start - 1, 0), self._piece.end
-        chunks = leg.chunks(self._chunks(begin), begin, end)
-        return rows_of(range_lines(chunks, start, end), at_start=start == 0)
-
-    def _chunks(self, start: int) -> Iterator[bytes]:
-        if self._kind is None or not self._kind.compressed:
-            return self._inputs.chunks(self._job, start)
-        chunks = decompress(self._inputs.chunks(self._job, 0))
-        return skipped(bounded(chunks, self._most), start)
+            make(rows, maker, sorter, self._documents)
 
 
 class _RowSorter:

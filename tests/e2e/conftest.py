@@ -52,6 +52,11 @@ def stack(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
 
 @pytest.fixture(scope="session")
 def keyless(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
-    """A second deployment beside the first, for which nobody has set a key; small shards."""
-    context = {"openai_base_url": running_simulator.openai_url, "max_rows_per_shard": "40"}
+    """A second deployment beside the first, for which nobody has set a key; small shards, and
+    results in slices where they are more than a few."""
+    context = {
+        "openai_base_url": running_simulator.openai_url,
+        "max_rows_per_shard": "40",
+        "assemble_bytes": "20000",
+    }
     return Deployment(cloud, cloud.deploy("Second", context))

@@ -40,8 +40,8 @@ SETTINGS = {
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
 MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
-MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble", "cut", "slice"), 1769)
-MEMORY |= dict.fromkeys(("dedupe", "remember"), 1769)
+MEMORY = dict.fromkeys(("shard", "submit", "collect"), 1769)
+MEMORY |= dict.fromkeys(("assemble", "cut", "slice", "join", "dedupe", "remember"), 1769)
 STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6, "dedupe": 10, "assemble": 10, "cut": 10}
 
 

@@ -30,13 +30,14 @@ from functions.batch.pausing import Pauses
 from functions.batch.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
+from functions.batch.range_input import RangeOfInput
 from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 from functions.batch.reconcile import Round, ShardRun, open_round
 from functions.batch.remembering import remember
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
 from functions.batch.rows import Group, Limits
-from functions.batch.sharding import Caps, RangeOfInput, shard_range
+from functions.batch.sharding import Caps, shard_range
 from functions.batch.slicing import Joiner, Slicer
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
