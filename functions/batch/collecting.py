@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -121,7 +121,9 @@ class Collector(msgspec.Struct, kw_only=True):
         succeeded stays.
 
         One number for each row, since there may be a million: the place, the length, and whether
-        the answer succeeded.
+        the answer succeeded. Where rows lack though the batch is complete, the answers are read
+        once more: a body that ends too early need not say so, and a row that is sent again is paid
+        again.
         """
         found: dict[str, int] = {}
         if not shard.outputs:
@@ -129,7 +131,7 @@ class Collector(msgspec.Struct, kw_only=True):
         position = 0
         mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         group = shard.group
-        for line in self._answers(shard):
+        for line in self._twice(shard, found):
             answer = self._parsed(line, group, mine)
             if answer is None:
                 continue
@@ -143,6 +145,11 @@ class Collector(msgspec.Struct, kw_only=True):
             position += size
         spool.flush()
         return found
+
+    def _twice(self, shard: Shard, found: Mapping[str, int]) -> Iterator[bytes]:
+        yield from self._answers(shard)
+        if shard.complete and len(found) < shard.rows:
+            yield from self._answers(shard)
 
     def _answers(self, shard: Shard) -> Iterator[bytes]:
         try:
