@@ -52,6 +52,10 @@ PIECES = 4
 by halves, in half the rounds. Ten splits find one row among a million."""
 
 
+NAMED_TRIES = 2
+"""Rounds in which the rows that a refusal names are set aside and the others go again together. A
+provider that names one row at a time uses up the others' tries: then the shard is split as well."""
+
 MISFIT = "schema_mismatch"
 """Code of a row whose answer does not fit the recipe's schema."""
 
@@ -352,7 +356,10 @@ class _Harvest:
     ) -> None:
         self._counts.again += 1
         piece = 0
-        split = self._refusal is not None and self._refusal.then == "split"
+        split = self._refusal is not None and (
+            self._refusal.then == "split"
+            or (bool(self._refusal.lines) and transit.resends > NAMED_TRIES)
+        )
         if split:
             piece = PIECES * place // self._shard.rows
         group, line = self._shard.group, row.line
