@@ -31,7 +31,7 @@ _LOOK = 64 * 1024
 
 class ReadSoFar(msgspec.Struct, kw_only=True):
     """`outputs` were read whole, and of the next one `lines`. `found`: where each row's answer lies
-    in the object `spool`, of `size` bytes."""
+    in the object `spool`, of `size` bytes. `again`: they are read for the second time."""
 
     batch_id: str | None
     outputs: int = 0
@@ -39,6 +39,7 @@ class ReadSoFar(msgspec.Struct, kw_only=True):
     size: int = 0
     spool: str = ""
     found: dict[str, int] = {}
+    again: bool = False
     v: int = 1
 
 
@@ -94,6 +95,15 @@ class AnswerReading:
             so_far.outputs += 1
             so_far.lines = 0
 
+    def again(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
+        """All lines, once they were all read, for a second and last time."""
+        so_far = self._so_far
+        if self._stopped or so_far.again:
+            return
+        so_far.again = True
+        so_far.outputs = so_far.lines = 0
+        yield from self.lines(answers)
+
     def hands_over(self) -> bool:
         """Whether the shard has to be collected by another call, for which all that was read is
         stored then. A call that has read nothing goes on."""
@@ -102,7 +112,8 @@ class AnswerReading:
         so_far = self._so_far
         so_far.found, so_far.size = self.found, self._spool.tell()
         # Another name each time: what the record refers to is never written again.
-        so_far.spool = f"{self._key}-{so_far.outputs}-{so_far.lines}.spool"
+        place = f"{int(so_far.again)}-{so_far.outputs}-{so_far.lines}"
+        so_far.spool = f"{self._key}-{place}.spool"
         self._spool.flush()
         self._objects.upload(Path(self._spool.name), so_far.spool)
         self._objects.put(self._key, msgspec.json.encode(so_far))

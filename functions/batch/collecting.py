@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +54,10 @@ PIECES = 4
 """A shard that is refused without a row being named is halved twice at once: as many batches as
 by halves, in half the rounds. Ten splits find one row among a million."""
 
+
+NAMED_TRIES = 2
+"""Rounds in which the rows that a refusal names are set aside and the others go again together. A
+provider that names one row at a time uses up the others' tries: then the shard is split as well."""
 
 MISFIT = "schema_mismatch"
 """Code of a row whose answer does not fit the recipe's schema."""
@@ -130,13 +135,15 @@ class Collector(msgspec.Struct, kw_only=True):
         succeeded stays.
 
         One number for each row, since there may be a million: the place, the length, and whether
-        the answer succeeded.
+        the answer succeeded. Where rows lack though the batch is complete, the answers are read
+        once more: a body that ends too early need not say so, and a row that is sent again is paid
+        again.
         """
         found = reading.found
         position = reading.size
         mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         group = shard.group
-        for line in reading.lines(lambda output: self._answers(shard, output)):
+        for line in self._lines(shard, reading):
             answer = self._parsed(line, group, mine)
             if answer is None:
                 continue
@@ -150,6 +157,12 @@ class Collector(msgspec.Struct, kw_only=True):
             position += size
         spool.flush()
         return found
+
+    def _lines(self, shard: Shard, reading: AnswerReading) -> Iterator[bytes]:
+        answers = partial(self._answers, shard)
+        yield from reading.lines(answers)
+        if shard.complete and len(reading.found) < shard.rows:
+            yield from reading.again(answers)
 
     def _answers(self, shard: Shard, output: str) -> Iterator[bytes]:
         try:
@@ -361,7 +374,10 @@ class _Harvest:
     ) -> None:
         self._counts.again += 1
         piece = 0
-        split = self._refusal is not None and self._refusal.then == "split"
+        split = self._refusal is not None and (
+            self._refusal.then == "split"
+            or (bool(self._refusal.lines) and transit.resends > NAMED_TRIES)
+        )
         if split:
             piece = PIECES * place // self._shard.rows
         group, line = self._shard.group, row.line

@@ -60,7 +60,7 @@ class MemoryObjects:
         self.stored[key] = bytes(buffer.data)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        yield from sorted(key for key in self.stored if key.startswith(prefix))
+        yield from sorted(key for key in list(self.stored) if key.startswith(prefix))
 
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         for key in self.keys(prefix):

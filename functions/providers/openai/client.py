@@ -63,6 +63,9 @@ STATES: dict[str, Literal["ended", "refused"] | None] = {
 _OVER_CAPACITY = frozenset({"token_limit_exceeded"})
 _MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported"})
 _CAPACITY_DELAY = 300
+_UNSEEN = ("find", "found", "no such", "not exist", "not ready", "processed")
+"""Words for a file that was uploaded, and is not seen yet, or not looked at yet."""
+
 _DEAD = frozenset({"failed", "cancelling", "cancelled"})
 
 _Made = TypeVar("_Made", FileObject, Batch)
@@ -355,7 +358,7 @@ def _kind(status: int, code: str, message: str, *, creating: bool) -> type[Provi
         return Throttled
     if status == 408 or status >= 500:
         return Unavailable
-    if creating and (status == 404 or ("file" in words and "find" in words)):
+    if creating and (status == 404 or ("file" in words and any(map(words.__contains__, _UNSEEN)))):
         return NotVisible
     if status == 404:
         return Missing

@@ -63,6 +63,21 @@ def test_a_paid_answer_that_is_nearly_json_is_kept_and_not_paid_again(
     assert results[0]["usage"]["input_tokens"] == 3
 
 
+def test_answers_that_end_too_early_are_read_again_before_a_row_is_paid_again() -> None:
+    fake = FakeProvider()
+    fake.script["poll"] = [ENDED]
+    world = World([OpenAIDialect()], {"openai": lambda: fake})
+    rows = [line("a", body("one")), line("b", body("two"))]
+    job_id = world.drop("a.jsonl", jsonl(rows))
+    answering([b'"first"', b'"second"'])(world, job_id)
+    fake.script["answers"] = [fake.lines[:1]]
+    summary = world.run(job_id)
+    assert summary["status"] == "succeeded"
+    assert [result["text"] for result in world.result_lines(job_id)] == ["first", "second"]
+    assert len(fake.batches) == 1
+    assert fake.calls.count("answers") == 2
+
+
 def test_what_was_sound_stays_as_it_was() -> None:
     line = b'{"a":[1,2.5,12345678901234567890123,1e+30,true,null],"b":"\\u0000 \xf0\x9f\x98\x80"}'
     assert json.loads(mended(line) or b"") == json.loads(line)

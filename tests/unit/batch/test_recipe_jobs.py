@@ -517,6 +517,13 @@ def test_large_jsonl_is_made_in_ranges(echo: EchoProvider) -> None:
     assert sheet(world, job)[0][:5] == ["id", "text", "c0", "c1", "c2"]
 
 
+def test_a_first_row_of_some_megabytes_is_seen_to_be_data(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    rows = [{"id": "1", "text": "long " * 600_000}, {"id": "2", "text": "short"}]
+    summary = world.run(world.drop("d.jsonl", jsonl(rows)))
+    assert summary["rows"]["succeeded"] == 2
+
+
 def test_rows_may_name_documents_below_their_folder() -> None:
     echo = EchoProvider(lambda sent: "ok")
     world = world_of(echo, {**RECIPE, "prompt": "Read {{ id }}"})

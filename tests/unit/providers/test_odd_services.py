@@ -13,6 +13,7 @@ from functions.aws.items import from_item, to_item, to_plain
 from functions.batch.errors import (
     AccountBlocked,
     KeyMissing,
+    NotVisible,
     ProviderError,
     Refused,
     Unavailable,
@@ -189,6 +190,31 @@ def test_a_model_that_is_not_there_fails_the_rows_at_once(
     with pytest.raises(Refused) as raised:
         of_openai.create(None, TAG, GROUP, ["f"], 1)
     assert raised.value.then == "fail"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cannot find file",
+        "No such File object: file-1",
+        "File 'file-1' not found.",
+        "The file file-1 does not exist.",
+        "File file-1 has not been processed yet.",
+    ],
+)
+def test_a_file_that_is_not_seen_yet_is_no_refusal(
+    server: Server, of_openai: Any, message: str
+) -> None:
+    server.reply("POST /v1/batches", {"error": {"code": None, "message": message}}, 400)
+    with pytest.raises(NotVisible):
+        of_openai.create(None, TAG, GROUP, ["file-1"], 1)
+
+
+@pytest.mark.parametrize("message", ["Invalid value: '/v1/x'.", "The input file is too large."])
+def test_what_is_wrong_is_refused(server: Server, of_openai: Any, message: str) -> None:
+    server.reply("POST /v1/batches", {"error": {"code": None, "message": message}}, 400)
+    with pytest.raises(Refused):
+        of_openai.create(None, TAG, GROUP, ["file-1"], 1)
 
 
 def test_an_empty_account_may_be_told_by_the_errors_type_alone(
