@@ -61,7 +61,13 @@ class BatchdropStack(Stack):
         self.intake = self._intake()
         self._commands()
         self._rescue()
-        Janitor(self, "Janitor", functions=self.shard_functions, alerts=self.alerts)
+        Janitor(
+            self,
+            "Janitor",
+            functions=self.shard_functions,
+            alerts=self.alerts,
+            service=config.stack_name,
+        )
         self._grant_job_functions()
         self._grant_shard_functions()
         self._outputs()

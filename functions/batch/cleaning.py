@@ -9,7 +9,7 @@ import msgspec
 from functions.batch import waits
 from functions.batch.errors import Missing, ProviderError
 from functions.batch.model import BATCH_GONE, ProviderFile, Shard, ShardStep, Tag, now
-from functions.batch.ports import Alerts, Ledger, Provider
+from functions.batch.ports import Alerts, Ledger, Metrics, Provider
 
 TRIES = 5
 
@@ -19,6 +19,7 @@ class Cleaner(msgspec.Struct, kw_only=True):
     ledger: Ledger
     provider: Callable[[], Provider]
     alerts: Alerts
+    metrics: Metrics
 
     def clean_up(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
         """One try. What cannot be deleted in five is recorded and told, and the job goes on.
@@ -50,6 +51,8 @@ class Cleaner(msgspec.Struct, kw_only=True):
                 f"Batchdrop: {len(told)} files left at {shard.provider}",
                 f"Job {job_id}, shard {shard_id}: " + "; ".join(told[:20]),
             )
+            # Before the shard says that it is cleaned: twice is better than never.
+            self.metrics.left(shard.provider, len(told))
         shard.status = "cleaned"
         self.ledger.save_shard(shard)
         return ShardStep(next="done")

@@ -488,6 +488,11 @@ class Metrics(Protocol):
         """Of a job that has ended."""
         ...
 
+    def left(self, provider: str, count: int) -> None:
+        """What could not be deleted at the provider, told by whoever gave it up for now. Whoever
+        runs twice may tell it twice."""
+        ...
+
 
 class Workflows(Protocol):
     def wake(self, token: str) -> bool:

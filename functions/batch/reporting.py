@@ -55,6 +55,7 @@ class Reporter(msgspec.Struct, kw_only=True):
         self.budgets.settle(job_id, spent(shards))
         if job.status not in FINAL_JOB_STATUSES:
             job.bill = total(shards)
+            self._tell_left(job_id, shards)
             job = self._end(job, failure)
             self.metrics.job(job)
         summary = self._summary(job, shards)
@@ -67,6 +68,19 @@ class Reporter(msgspec.Struct, kw_only=True):
             self.results.abandon(layout.everything(job_id))
         self._publish(job, shards)
         return job.status
+
+    def _tell_left(self, job_id: str, shards: list[Shard]) -> None:
+        """Files of shards that nobody will clean any more; what a clean-up gave up, it has told
+        itself."""
+        uncleaned = {shard.shard_id for shard in shards if shard.status != "cleaned"}
+        files = self.ledger.files(job_id) if uncleaned else ()
+        left = Counter(
+            file.provider
+            for file in files
+            if file.deleted_at is None and file.shard_id in uncleaned
+        )
+        for provider, count in left.items():
+            self.metrics.left(provider, count)
 
     def _end(self, job: Job, failure: Failure | None) -> Job:
         unread = job.rows is None and job.cancel_requested

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from functions import settings
+from functions.aws.metrics import EmbeddedMetrics
 from infra.config import RUNNING_PYTHON, Config
-from infra.providers import providers
+from infra.providers import Provider, providers
 from tests.infra.deployed import Deployed, flat, listed
 from tests.infra.test_storage import denies_plain_http
 
@@ -245,12 +247,48 @@ def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
 
 
 def test_dead_letters_raise_an_alarm(deployed: Deployed) -> None:
-    alarms = deployed.of_type("CloudWatch::Alarm")
+    alarms = {
+        name: alarm["Properties"]
+        for name, alarm in deployed.of_type("CloudWatch::Alarm").items()
+        if "FilesLeft" not in name
+    }
     assert len(alarms) == 4
-    for name, alarm in alarms.items():
-        properties = alarm["Properties"]
+    for name, properties in alarms.items():
         assert "DeadLetters" in name
         assert properties["MetricName"] == "ApproximateNumberOfMessagesVisible"
         assert properties["Threshold"] == 0
         assert properties["ComparisonOperator"] == "GreaterThanThreshold"
         assert ["AlertsTopic" in flat(action) for action in properties["AlarmActions"]] == [True]
+
+
+@pytest.mark.parametrize("provider", providers(Config(stack_name="Other")))
+def test_files_left_at_a_provider_raise_an_alarm(
+    provider: Provider,
+    synthesize: Callable[..., Deployed],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It watches the very metric that the provider's functions write, dimension by dimension."""
+    deployed = synthesize(stack_name="Other")
+    _, alarm = deployed.one("CloudWatch::Alarm", containing=f"{provider.label}FilesLeft")
+    for step in ("clean_up", "tidy"):
+        environment = deployed.functions()[f"{provider.name}/{step}"]["Environment"]["Variables"]
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", environment["POWERTOOLS_SERVICE_NAME"])
+        EmbeddedMetrics().left(environment["PROVIDER"], 3)
+        line = json.loads(capsys.readouterr().out)
+        [written] = line["_aws"]["CloudWatchMetrics"]
+        assert line[alarm["MetricName"]] == [3.0]
+        assert written["Namespace"] == alarm["Namespace"]
+        assert [set(names) for names in written["Dimensions"]] == [
+            {dimension["Name"] for dimension in alarm["Dimensions"]}
+        ]
+        for dimension in alarm["Dimensions"]:
+            assert line[dimension["Name"]] == dimension["Value"]
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["TreatMissingData"] == "notBreaching"
+    _, rule = deployed.one("Events::Rule", containing="JanitorDaily")
+    assert (rule["ScheduleExpression"], alarm["Period"]) == ("rate(1 day)", 24 * 3600)
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (1, 2)
+    assert provider.label in alarm["AlarmDescription"]
+    assert ["AlertsTopic" in flat(action) for action in alarm["AlarmActions"]] == [True]

@@ -389,6 +389,7 @@ class World:
             ledger=self.ledger,
             provider=self.providers[provider],
             alerts=self.alerts,
+            metrics=self.metrics,
         )
 
     def assembler(self) -> Assembler:

@@ -8,6 +8,7 @@ import pytest
 
 from functions.batch import answer_reading, laps, layout
 from functions.batch.deadline import Remaining
+from functions.batch.shard_files import shard_rows
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.twin_provider import TwinDialect, TwinProvider
@@ -122,3 +123,27 @@ def test_what_another_batch_answered_is_not_taken_for_this_ones() -> None:
     world.collector("openai").collect(job_id, SHARD, lambda: 1e9)
     assert twin.taken - before == 24
     assert world.ledger.shard(job_id, SHARD).status == "collected"
+
+
+class Lacking(Counted):
+    """An output that ends too early, and does not say so."""
+
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        for line in super().answers(outputs):
+            if b"echo  23" not in line:
+                yield line
+
+
+def test_what_lacks_is_read_for_once_more_however_many_calls_it_takes() -> None:
+    for remaining, downloads in ((1e9, [2, 2]), (0.0, None)):
+        world, twin, job_id = shard(lambda remaining=remaining: lambda: remaining)
+        lacking = Lacking()
+        lacking.__dict__ = twin.__dict__
+        world.providers["openai"] = lambda lacking=lacking: lacking
+        world.run_shard(job_id, "openai", SHARD)
+        assert world.ledger.shard(job_id, SHARD).status == "cleaned"
+        outputs = dict.fromkeys(twin.opened)
+        opened = [twin.opened.count(output) for output in outputs]
+        assert opened == downloads or (downloads is None and max(opened) < 40)
+        (again,) = world.open_round(job_id, 2).shards
+        assert len(list(shard_rows(world.ledger.shard(job_id, again.shard_id), world.work))) == 1

@@ -6,7 +6,7 @@ import pytest
 from functions.batch import laps
 from functions.batch.cleaning import TRIES
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
-from functions.batch.model import BatchState, ProviderObject, Refusal, ShardStep
+from functions.batch.model import BatchState, ProviderObject, Refusal, Shard, ShardStep
 from functions.batch.polling import GIVE_UP
 from functions.batch.waits import poll_wait
 from tests.support.driver import World
@@ -209,12 +209,57 @@ def test_what_cannot_be_deleted_is_told_and_does_not_hold_the_job(
         tries += 1
     assert tries == TRIES
     assert "it is locked" in world.alerts.sent[0][1]
+    assert world.metrics.files_left == [("openai", 2)]
+    assert cleaner.clean_up(job_id, SHARD, step).next == "done"
     world.open_round(job_id, 2)
     world.assembler().assemble(job_id)
     world.reporter().report(job_id, None)
     files = world.summary(job_id)["provider_files"]
     assert (files["created"], files["deleted"], files["left"]) == (2, 0, 2)
     assert files["left_items"][0]["error"] == "it is locked"
+    assert world.metrics.files_left == [("openai", 2)], "told once, by the clean-up"
+    assert len(world.alerts.sent) == 1
+
+
+def test_what_is_left_is_told_again_where_the_shard_could_not_say_that_it_was(
+    world: World, provider: FakeProvider, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function dies before its last write: a metric that is told twice is better than none."""
+    finish(world, provider, job_id)
+    provider.script["delete"] = [Refused("locked", "it is locked")] * 4
+    last = ShardStep(next="again", lap=TRIES - 1)
+
+    def dies(shard: Shard) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "save_shard", dies)
+        with pytest.raises(ConnectionError):
+            world.cleaner("openai").clean_up(job_id, SHARD, last)
+    assert world.metrics.files_left == [("openai", 2)]
+    world.cleaner("openai").clean_up(job_id, SHARD, last)
+    world.cleaner("openai").clean_up(job_id, SHARD, last)
+    assert world.metrics.files_left == [("openai", 2)] * 2
+
+
+def test_files_of_a_shard_that_was_never_cleaned_are_told_when_the_job_ends(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    world.assembler().assemble(job_id)
+    for _ in range(2):
+        world.reporter().report(job_id, None)
+    assert world.metrics.files_left == [("openai", 2)]
+
+
+def test_a_job_that_leaves_nothing_tells_nothing(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    world.assembler().assemble(job_id)
+    world.reporter().report(job_id, None)
+    assert world.metrics.files_left == []
 
 
 def test_lost_uploads_that_cannot_be_looked_for_are_looked_for_again(
