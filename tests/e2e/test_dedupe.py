@@ -13,7 +13,7 @@ from tests.support.simulator import Simulator
 pytestmark = pytest.mark.e2e
 
 MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5", "vertex": "gemini-2.5-flash"}
-ROWS = 300
+ROWS = 60
 
 
 def table(numbers: list[int]) -> bytes:
@@ -44,7 +44,7 @@ def test_nobody_is_asked_twice(stack: Deployment, sim: Simulator) -> None:
         first[provider] = stack.drop(f"twice/{provider}/one.csv", table(numbers))
     told: dict[str, dict[str, str]] = {}
     for provider, job in first.items():
-        summary = stack.finish(job)
+        summary = stack.finish(job, seconds=420)
         assert summary["status"] == "succeeded", summary["reason"]
         assert batch_rows(summary) == ROWS // 2
         assert summary["dedupe"]["within_the_job"] == ROWS // 2
@@ -61,7 +61,7 @@ def test_nobody_is_asked_twice(stack: Deployment, sim: Simulator) -> None:
         provider: stack.drop(f"twice/{provider}/two.csv", table(later)) for provider in MODELS
     }
     for provider, job in second.items():
-        summary = stack.finish(job)
+        summary = stack.finish(job, seconds=420)
         assert summary["status"] == "succeeded", summary["reason"]
         assert batch_rows(summary) == 5
         assert summary["dedupe"]["from_earlier_jobs"] == ROWS // 2
