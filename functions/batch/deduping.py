@@ -140,7 +140,7 @@ class _Deduplication:
             return
         lost = [Weight() for _ in known.sources]
         kept = [Weight() for _ in known.sources]
-        first: dict[int, tuple[str, Weight]] = {}
+        openings: dict[int, tuple[str, Weight]] = {}
         heads: dict[int, Head] = {}
         name = layout.left_out(self._job_id, self._token, row_key(piece.range, piece.start))
         with closing(Spool(name, self._directory)) as spool:
@@ -151,7 +151,7 @@ class _Deduplication:
                     continue
                 weight = kept[row.source]
                 weight.add(row.weight)
-                first.setdefault(row.source, (key.decode(), row.weight))
+                openings.setdefault(row.source, (key.decode(), row.weight))
                 if weight.rows == CANARY_ROWS:
                     heads[row.source] = Head(last=key.decode(), weight=Weight().plus(weight))
             spool.store(self._work)
@@ -160,10 +160,10 @@ class _Deduplication:
             if not lost[number].rows:
                 yield source
             elif kept[number].rows:
-                key, opening = first[number]
+                first_key, opening = openings[number]
                 yield msgspec.structs.replace(
                     source,
-                    first=key,
+                    first=first_key,
                     weight=source.weight.minus(lost[number]),
                     head=heads.get(number),
                     opening=None if source.opening is None else opening,

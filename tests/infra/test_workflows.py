@@ -304,13 +304,15 @@ def test_a_shard_runs_in_an_execution_of_its_own(deployed: Deployed, name: str) 
     )
 
 
-@pytest.mark.parametrize("suffix", ["", " of what there is"])
+@pytest.mark.parametrize(
+    ("suffix", "then"), [("", "Any to remember?"), (" of what there is", "Report")]
+)
 def test_results_that_are_too_much_for_one_call_go_in_slices(
-    deployed: Deployed, suffix: str
+    deployed: Deployed, suffix: str, then: str
 ) -> None:
     job = deployed.definition("JobWorkflow")["States"]
     way = [f"Cut{suffix}", f"In slices?{suffix}", f"Assemble slices{suffix}"]
-    way += [f"Join slices{suffix}", "Report"]
+    way += [f"Join slices{suffix}", then]
     for here, there in pairwise(way):
         assert there in nexts(job[here]), here
     [slices] = job[f"In slices?{suffix}"]["Choices"]
@@ -323,7 +325,8 @@ def test_results_that_are_too_much_for_one_call_go_in_slices(
 def test_small_results_take_no_state_more(deployed: Deployed) -> None:
     """Reconcile says which way it goes, where a choice is anyway."""
     job = deployed.definition("JobWorkflow")["States"]
-    assert nexts(job["Assemble"]) == {"Report"}
+    assert nexts(job["Assemble"]) == {"Any to remember?"}
+    assert job["Any to remember?"]["Default"] == "Report"
     [slices] = [way for way in job["Rows remain?"]["Choices"] if way["StringEquals"] == "slices"]
     assert (slices["Variable"], slices["Next"]) == ("$.round.run", "Cut")
     assert job["In slices?"]["Default"] == "Assemble"
