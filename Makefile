@@ -18,7 +18,8 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requirements*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo check lint types unit e2e test flood bench clean
+.PHONY: help setup tools demo check lint types unit crash unit-and-crash
+.PHONY: e2e e2e-jobs e2e-operations test flood bench clean
 
 help:
 	@echo "make setup   install everything into .venv/ and node_modules/"
@@ -88,8 +89,13 @@ types: setup
 unit: setup
 	$(PYTHON) -m pytest -q tests/unit tests/contract tests/infra
 
-e2e: setup
-	$(PYTHON) -m pytest -q tests/integration tests/crash tests/e2e
+crash: setup
+	$(PYTHON) -m pytest -q tests/integration tests/crash
+
+e2e: e2e-jobs e2e-operations
+
+e2e-jobs e2e-operations: setup
+	$(PYTHON) -m pytest -q tests/e2e/$(@:e2e-%=%)
 
 # One after the other, whatever -j says: the cheap ones come first.
 check: setup
@@ -101,11 +107,15 @@ check: setup
 test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory -j2 unit e2e
+	@$(MAKE) --no-print-directory -j3 unit-and-crash e2e
+
+unit-and-crash: setup
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory crash
 
 # In make test there are 100: here each call of a function at the same time is a process.
 flood: setup
-	FLOOD_FILES=1000 $(PYTHON) -m pytest -q -s tests/e2e/test_flood.py
+	FLOOD_FILES=1000 $(PYTHON) -m pytest -q -s tests/e2e/operations/test_flood.py
 
 bench: setup
 	@$(PYTHON) -m bench.imports

@@ -19,7 +19,7 @@ from tests.support.simulator import Simulator
 pytestmark = pytest.mark.e2e
 csv.field_size_limit(1 << 24)  # the examples have huge cells
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ROWS = 10_000
 
 
