@@ -96,6 +96,21 @@ class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     weight: Weight
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """Where a usual line has what may be any string, and leaves all else that is said of it as it
+    is: `identity`, the user's id, null where that is no string; and the texts among `terms`, of
+    which the row's tokens are the sum, in this order. Both as they stand in the line, as JSON.
+
+    `alone`: a row weighs as many bytes as its request, and its answer repeats that; otherwise as
+    many as its line.
+    """
+
+    row: ParsedRow
+    identity: bytes | None
+    terms: list[float | bytes]
+    alone: bool = False
+
+
 class IndexedRow(msgspec.Struct, frozen=True):
     """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
     `offset` in bytes."""

@@ -22,14 +22,16 @@ from functions.batch.data_rows import (
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.lines import (
     Oversized,
+    each,
     pack_fresh,
     pack_keyed,
-    range_lines,
+    range_blocks,
+    row_blocks,
     row_key,
-    rows_of,
 )
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
+from functions.batch.moulds import Moulds
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
 from functions.batch.reading import Unreadable, decompress, named
 from functions.batch.recipe import MadeRow, StoredRecipe
@@ -94,8 +96,11 @@ def shard_range(
     ):
         try:
             if recipe is None or not recipe.makes_requests:
-                for line in rows_of(_lines(job, piece, inputs), at_start=piece.start == 0):
-                    sorter.take(line)
+                for block in row_blocks(_blocks(job, piece, inputs), at_start=piece.start == 0):
+                    if isinstance(block, Oversized):
+                        sorter.take(block)
+                    else:
+                        sorter.take_all(block)
             else:
                 _make_requests(job, piece, recipe, inputs, recipes, sorter)
         except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
@@ -122,13 +127,13 @@ def _make_requests(
             sorter.columns = dict.fromkeys(table.columns)
             rows = table_rows(table, recipe)
         else:
-            lines = rows_of(_lines(job, piece, inputs), at_start=piece.start == 0)
-            rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
+            blocks = row_blocks(_blocks(job, piece, inputs), at_start=piece.start == 0)
+            rows = line_rows(each(blocks), sorter.dialects, sorter.columns if recipe.csv else None)
         make(rows, maker, sorter, Documents(job, inputs))
 
 
-def _lines(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[bytes | Oversized]:
-    return range_lines(_chunks(job, max(piece.start - 1, 0), inputs), piece.start, piece.end)
+def _blocks(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[list[bytes] | Oversized]:
+    return range_blocks(_chunks(job, max(piece.start - 1, 0), inputs), piece.start, piece.end)
 
 
 def _chunks(job: Job, start: int, inputs: InputFiles) -> Iterator[bytes]:
@@ -171,6 +176,35 @@ class _RowSorter:
         self._records = layout.record_part(self._job_id, origin)
         self._routes: dict[int, int] = {}
         self._last: Dialect | None = None  # whose the row before was: most files have one
+        self._moulds = Moulds(self._prefix)
+
+    def take_all(self, rows: list[bytes]) -> None:
+        """As `take` one after the other, but those that are alike at once."""
+        at = 0
+        while at < len(rows):
+            taken = self._take_alike(rows, at) if self._recipe is None else 0
+            if not taken:
+                self.take(rows[at])
+            at += taken or 1
+
+    def _take_alike(self, rows: list[bytes], at: int) -> int:
+        """Takes the next rows, as many as are alike; how many."""
+        number = self._counts.total
+        found = self._moulds.take(rows, at, number, self._limits_of)
+        if found is None:
+            return 0
+        mould, run = found
+        taken = len(run.packed)
+        spool = self._open.get(mould.group)
+        limits = self._limits_of(mould.group, mould.dialect)
+        if spool is None or not spool.takes_all(run.weight, limits):
+            for line in rows[at : at + taken]:
+                self.take(line)
+            return taken
+        first, last = f"{self._prefix}{number:09d}", f"{self._prefix}{number + taken - 1:09d}"
+        spool.add_all(first, last, run.packed, run.weight)
+        self._counts.total += taken
+        return taken
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()
@@ -180,6 +214,7 @@ class _RowSorter:
             row = dialect.parse_usual(line)
             if row is not None and row.weight.bytes <= self._limits_of(row.group, dialect).bytes:
                 self._keep(key, line, row, dialect)
+                self._moulds.learn(line, dialect)
                 return
         dialect = None
         try:

@@ -26,6 +26,12 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         return None
 
 
+def text_or_none(raw: msgspec.Raw) -> bytes | None:
+    """The JSON, if it is a string."""
+    data = bytes(raw)
+    return data if data.startswith(b'"') else None
+
+
 def check_nul(line: bytes) -> None:
     """Raises `InvalidRow` for an escaped NUL: providers refuse a whole file for one."""
     if b"\\" in line and b"\\u0000" in line and _ESCAPED_NUL.search(line):
