@@ -216,9 +216,9 @@ def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) 
 
 
 def fresh_form(key_prefix: str, weight: Weight) -> bytes:
-    """What `pack_fresh` makes of rows that differ in number, tokens and line alone: to be filled in
-    with these, in this order."""
-    row = b"%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d]\t%%b\n"
+    """What `pack_fresh` writes between the lines of rows that differ in number and tokens alone: to
+    be filled in with these two, in this order."""
+    row = b"\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d]\t"
     return row % (key_prefix.encode(), weight.max_output, weight.unbounded)
 
 

@@ -9,7 +9,7 @@ of the same group with the same limits: its texts are weighed, and nothing else 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import count, islice
 
 import msgspec
 
@@ -24,6 +24,8 @@ _MOST = 4
 LimitsOf = Callable[[Group, Dialect], Limits]
 
 _text = msgspec.json.Decoder(str).decode
+_strings = msgspec.json.Decoder(list[str]).decode
+_BACKSLASH = ord("\\")
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -36,8 +38,9 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Rows that follow each other, as lines of a source, and what they weigh together."""
+    """Rows that follow each other, as pieces of a source, and what they weigh together."""
 
+    rows: int
     packed: list[bytes]
     weight: Weight
 
@@ -62,62 +65,74 @@ class Mould:
         self._alone = cut.alone
         self._head = head
         self._start = start
-        *self._gaps, self._last = [(gap.until, gap.more) for gap in gaps]
+        self._gaps = gaps
         self._form = fresh_form(prefix, self._weight)
-        self._named = len(cut.identity or b"")
-        self._beyond = self._weight.bytes - len(line) + (self._named if cut.alone else 0)
+        uncounted = len(cut.identity or b"") if cut.alone else 0
+        self._beyond = self._weight.bytes - len(line) + uncounted
 
     def take(self, rows: list[bytes], at: int, number: int, most_bytes: int) -> Run | None:
         """Those from `at` on that fit, up to the first that does not; the first of them has this
         number. None if there is none."""
-        packed: list[bytes] = []
-        add, form, alone, tokens_of = packed.append, self._form, self._alone, self._tokens
-        most_bytes -= self._beyond
-        size = total = 0
-        for line in islice(rows, at, None):
-            tokens = tokens_of(line)
-            counted = len(line) - self._named if alone else len(line)
-            if tokens is None or counted > most_bytes:
-                break
-            add(form % (number, tokens, line))
-            number += 1
-            size += counted
-            total += tokens
-        return Run(packed, self._together(len(packed), size, total)) if packed else None
+        many = len(self._gaps)
+        raws = self._cut(rows, at, most_bytes - self._beyond)
+        texts = _decoded(raws)
+        taken = len(texts) // many
+        if not taken:
+            return None
+        del texts[taken * many :]
+        lines = rows[at : at + taken]
+        tokens = self._tokens(texts)
+        form = self._form
+        pieces = [b""] * (2 * taken)
+        pieces[::2] = [form % numbers for numbers in zip(count(number), tokens, strict=False)]
+        pieces[1::2] = lines
+        pieces[0] = pieces[0][1:]
+        pieces.append(b"\n")
+        size = sum(map(len, lines))
+        if self._alone:
+            named = [place for place, gap in enumerate(self._gaps) if gap.more is None]
+            size -= sum(sum(map(len, raws[place : taken * many : many])) for place in named)
+        return Run(taken, pieces, self._together(taken, size, sum(tokens)))
 
-    def _tokens(self, line: bytes) -> int | None:
-        """Null for a line that does not fit. Leaves the length of its id in `_named`."""
-        until, more = self._last
-        if not (line.startswith(self._head) and line.endswith(until)):
-            return None
-        if b"\\" in line and b"\\u0000" in line:
-            return None
-        begin = len(self._head) - 1
-        tokens = self._start
-        try:
-            for inner, terms in self._gaps:
-                end = line.index(b'"', begin + 1)
-                while not line.startswith(inner, end):
-                    end = line.index(b'"', end + 1)
-                text = _text(line[begin : end + 1])
-                if terms is None:
-                    self._named = end + 1 - begin
-                else:
-                    tokens += text_tokens(text)
-                    for term in terms:
-                        tokens += term
-                begin = end + len(inner) - 1
-            end = len(line) - len(until) + 1
-            text = _text(line[begin:end])
-        except ValueError:
-            return None
-        if more is None:
-            self._named = end - begin
-            return round(tokens)
-        tokens += text_tokens(text)
-        for term in more:
-            tokens += term
-        return round(tokens)
+    def _cut(self, rows: list[bytes], at: int, most_bytes: int) -> list[bytes]:
+        """What stands in the gaps of the lines from `at` on that have the mould's bytes around
+        them: from a quote to the next that no backslash stands before, or a later such one."""
+        raws: list[bytes] = []
+        add = raws.append
+        head = self._head
+        *inner, tail = [gap.until for gap in self._gaps]
+        first = len(head) - 1
+        behind = len(tail) - 1
+        for line in islice(rows, at, None):
+            last = len(line) - behind
+            if last > most_bytes - behind or not (line.startswith(head) and line.endswith(tail)):
+                break
+            begin = first
+            for until in inner:
+                end = line.find(b'"', begin + 1)
+                while end > 0 and (line[end - 1] == _BACKSLASH or not line.startswith(until, end)):
+                    end = line.find(b'"', end + 1)
+                if end < 0:
+                    return raws
+                add(line[begin : end + 1])
+                begin = end + len(until) - 1
+            if last < begin + 2 or line[last - 2] == _BACKSLASH:
+                break
+            add(line[begin:last])
+        return raws
+
+    def _tokens(self, texts: list[str]) -> list[int]:
+        """Of each row, added up in the order in which the dialect does."""
+        many = len(self._gaps)
+        tokens = [self._start] * (len(texts) // many)
+        for place, gap in enumerate(self._gaps):
+            if gap.more is None:
+                continue
+            own = texts[place::many]
+            tokens = [sum_ + text_tokens(text) for sum_, text in zip(tokens, own, strict=True)]
+            for term in gap.more:
+                tokens = [sum_ + term for sum_ in tokens]
+        return [round(sum_) for sum_ in tokens]
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -167,6 +182,30 @@ class Moulds:
             made = mould_of(line, before, dialect, self._prefix)
             if made is not None:
                 self._known = [made, *self._known[: _MOST - 1]]
+
+
+def _decoded(raws: list[bytes]) -> list[str]:
+    """The strings, up to the first that is none, or holds a NUL, which no provider takes.
+
+    Each begins with a quote and ends with another that is not escaped, so that together they have
+    two quotes or more for each. As many strings as raws can therefore only be these.
+    """
+    try:
+        texts = _strings(b"[%b]" % b",".join(raws))
+    except ValueError:
+        texts = []
+    if len(texts) == len(raws) and "\0" not in "".join(texts):
+        return texts
+    texts = []
+    for raw in raws:
+        try:
+            text = _text(raw)
+        except ValueError:
+            break
+        if "\0" in text:
+            break
+        texts.append(text)
+    return texts
 
 
 def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould | None:

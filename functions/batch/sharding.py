@@ -194,7 +194,7 @@ class _RowSorter:
         if found is None:
             return 0
         mould, run = found
-        taken = len(run.packed)
+        taken = run.rows
         spool = self._open.get(mould.group)
         limits = self._limits_of(mould.group, mould.dialect)
         if spool is None or not spool.takes_all(run.weight, limits):

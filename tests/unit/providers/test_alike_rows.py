@@ -1,0 +1,195 @@
+"""Rows that fit a mould come to what they would come to if each was read by itself."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.shapes import PROVIDERS, spelled, templates
+from functions.batch import lines as lines_module
+from functions.batch.looking import decode, is_utf8
+from functions.batch.moulds import Moulds, mould_of
+from functions.batch.rows import Weight
+from functions.batch.sharding import Caps
+from functions.handlers.wiring import DIALECTS
+from tests.support.driver import World
+
+BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}
+
+_OPENAI = (
+    b'{"custom_id":"%b","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-5-mini",'
+    b'"messages":[{"role":"system","content":"%b"},{"role":"user","content":"%b"}]%b}}'
+)
+_ANTHROPIC = (
+    b'{"custom_id": "%b", "params": {"model": "claude-haiku-4-5", "max_tokens": 9, "system": '
+    b'"Sort.", "messages": [{"role": "user", "content": "%b"}, {"role": "assistant", "content": '
+    b'"%b"}]%b}}'
+)
+_VERTEX = (
+    b'{"request":{"systemInstruction":{"parts":[{"text":"%b"}]},"contents":[{"role":"user","parts":'
+    b'[{"text":"Read."},{"text":"%b"}]}]%b},"model":"gemini-2.5-flash","key":"%b"}'
+)
+_MORE = {
+    "openai": [b"", b',"max_tokens":9', b',"tools":[{"type":"function"}]', b',"stream":true'],
+    "anthropic": [b"", b',"metadata":{"user_id":"1"}', b',"temperature":1', b',"x":1'],
+    "vertex": [b"", b',"generationConfig":{"maxOutputTokens":9}', b',"labels":{"a":"b"}'],
+}
+
+
+def line_of(provider: str, name: bytes, first: bytes, second: bytes, more: bytes) -> bytes:
+    match provider:
+        case "openai":
+            return _OPENAI % (name, first, second, more)
+        case "anthropic":
+            return _ANTHROPIC % (name, first, second, more)
+        case _:
+            return _VERTEX % (first, second, more, name)
+
+
+GAPS = st.sampled_from(
+    [
+        *(
+            b"a",
+            b"b",
+            b"",
+            b"Read.",
+            b"user",
+            "\u00e9\u4e2d\U0001f600".encode(),
+            b"x" * 400,
+            b"y" * 3_000,
+        ),
+        *(
+            b'a","b',
+            b"a\\",
+            b'a\\"',
+            b'a\\"b',
+            b"a\\\\",
+            b'"',
+            b'a"',
+            b'"b',
+            b",",
+            b'a","',
+            b'","b',
+        ),
+        *(
+            b"\\u0000",
+            b"\0",
+            b"\xff",
+            b"\xed\xa0\x80",
+            b"\\ud800",
+            b"\\ud83d\\ude00",
+            b"\t",
+            b"\x7f",
+        ),
+        *(
+            b'"},{"role":"user","content":"',
+            b'\\"},{\\"role\\":\\"user\\"',
+            b"\\n  a",
+            b"\\q",
+            b"%d%b",
+        ),
+    ]
+)
+
+
+@st.composite
+def some_lines(draw: st.DrawFn) -> bytes:
+    provider = draw(st.sampled_from(PROVIDERS))
+    more = draw(st.sampled_from(_MORE[provider]))
+    line = line_of(provider, draw(GAPS), draw(GAPS), draw(GAPS), more)
+    return draw(
+        st.sampled_from([line, line, line, line + b"\r", line + b" ", b"", b"{}", line[:-1]])
+    )
+
+
+@st.composite
+def alike_lines(draw: st.DrawFn) -> list[bytes]:
+    provider = draw(st.sampled_from(PROVIDERS))
+    more = draw(st.sampled_from(_MORE[provider]))
+    first = draw(st.one_of(st.just(None), GAPS))
+    rows = draw(st.lists(st.tuples(GAPS, GAPS, GAPS), min_size=2, max_size=12))
+    return [line_of(provider, name, first or one, two, more) for name, one, two in rows]
+
+
+FILES = st.lists(st.one_of(alike_lines(), st.lists(some_lines(), max_size=4)), max_size=6).map(
+    lambda parts: [line for part in parts for line in part]
+)
+
+
+def sharded(data: bytes, caps: Caps, split_bytes: int) -> dict[str, bytes]:
+    world = World(dialects=DIALECTS, providers={}, caps=caps, split_bytes=split_bytes)
+    job_id = world.drop("a.jsonl", data)
+    made = world.plan(job_id)
+    if made.next == "shard":
+        for piece in msgspec.json.decode(world.work.get(made.manifest)):
+            world.shard(job_id, piece)
+    return world.work.stored
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=FILES,
+    rows=st.sampled_from([0, 1, 3]),
+    size=st.sampled_from([0, 600]),
+    split=st.sampled_from([1 << 29, 900]),
+    block=st.sampled_from([1, 700, 1 << 18]),
+)
+def test_alike_or_not(lines: list[bytes], rows: int, size: int, split: int, block: int) -> None:
+    data, caps = b"\n".join(lines), Caps(rows=rows, bytes=size)
+    with patch.object(lines_module, "BLOCK_BYTES", block):
+        found = sharded(data, caps, split)
+    with patch.object(Moulds, "take", lambda *_: None):
+        assert found == sharded(data, caps, split)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=alike_lines())
+def test_what_fits_a_mould_is_what_the_whole_row_is(lines: list[bytes]) -> None:
+    """Held against the long way, row by row."""
+    for dialect in DIALECTS:
+        mould = None
+        for before, line in pairwise(lines):
+            if mould is None and is_utf8(before) and is_utf8(line):
+                mould = mould_of(line, before, dialect, "000000-")
+            run = mould and mould.take([line], 0, 7, 1 << 30)
+            if mould is None or run is None:
+                continue
+            row = dialect.parse(line, decode(line))
+            assert (mould.group, run.weight) == (row.group, row.weight)
+            packed = lines_module.pack_fresh("000000-000000007", line, row.weight)
+            assert b"".join(run.packed) == packed
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_usual_rows_fit(provider: str) -> None:
+    rows = [
+        spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))
+    ]
+    mould = mould_of(rows[1], rows[0], BY_NAME[provider], "000000-")
+    assert mould is not None
+    run = mould.take(rows, 2, 2, 1 << 30)
+    assert run is not None
+    assert run.rows == len(rows) - 2
+    sums = Weight()
+    for row in rows[2:]:
+        sums.add(BY_NAME[provider].weigh(row))
+    assert run.weight == sums
+
+
+def test_a_file_of_two_kinds_has_two_moulds() -> None:
+    kinds = [
+        [spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))]
+        for provider in PROVIDERS
+    ]
+    moulds, whole = Moulds("000000-"), 0
+    for number, rows in enumerate(zip(*kinds, strict=True)):
+        for dialect, row in zip((BY_NAME[name] for name in PROVIDERS), rows, strict=True):
+            if moulds.take([row], 0, number, lambda group, dialect: dialect.limits(group)) is None:
+                moulds.learn(row, dialect)
+                whole += 1
+    assert whole < 20
