@@ -28,13 +28,17 @@ _strings = msgspec.json.Decoder(list[str]).decode
 _BACKSLASH = ord("\\")
 
 
-class Gap(msgspec.Struct, frozen=True):
-    """A place where any string may stand. `until`: the bytes that follow on it, from its closing
-    quote to the opening one of the next gap, or to the line's end. `more`: what is added to the
-    tokens after those of its text; null for an id, which has none."""
+class Shape(msgspec.Struct, frozen=True):
+    """A line, but for its gaps. `untils`: of each gap the bytes that follow on it, from its closing
+    quote to the opening one of the next, or to the line's end. `start`: the tokens before those of
+    the texts; then, in the order in which they are added up, which gap has a text, and the terms
+    that come after it. `named`: which gap has the id."""
 
-    until: bytes
-    more: list[float] | None
+    head: bytes
+    untils: list[bytes]
+    start: float
+    texts: list[tuple[int, list[float]]]
+    named: int | None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -46,26 +50,12 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Mould:
-    """`head` and each gap's `until` are the line, but for its gaps; `start` are the tokens before
-    those of the first gap."""
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        cut: Cut,
-        line: bytes,
-        head: bytes,
-        start: float,
-        gaps: list[Gap],
-        prefix: str,
-    ) -> None:
+    def __init__(self, dialect: Dialect, cut: Cut, line: bytes, shape: Shape, prefix: str) -> None:
         self.dialect = dialect
         self.group: Group = cut.row.group
+        self._shape = shape
         self._weight = cut.row.weight
         self._alone = cut.alone
-        self._head = head
-        self._start = start
-        self._gaps = gaps
         self._form = fresh_form(prefix, self._weight)
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
@@ -73,7 +63,7 @@ class Mould:
     def take(self, rows: list[bytes], at: int, number: int, most_bytes: int) -> Run | None:
         """Those from `at` on that fit, up to the first that does not; the first of them has this
         number. None if there is none."""
-        many = len(self._gaps)
+        many = len(self._shape.untils)
         raws = self._cut(rows, at, most_bytes - self._beyond)
         texts = _decoded(raws)
         taken = len(texts) // many
@@ -89,9 +79,8 @@ class Mould:
         pieces[0] = pieces[0][1:]
         pieces.append(b"\n")
         size = sum(map(len, lines))
-        if self._alone:
-            named = [place for place, gap in enumerate(self._gaps) if gap.more is None]
-            size -= sum(sum(map(len, raws[place : taken * many : many])) for place in named)
+        if self._alone and self._shape.named is not None:
+            size -= sum(map(len, raws[self._shape.named : taken * many : many]))
         return Run(taken, pieces, self._together(taken, size, sum(tokens)))
 
     def _cut(self, rows: list[bytes], at: int, most_bytes: int) -> list[bytes]:
@@ -99,8 +88,8 @@ class Mould:
         them: from a quote to the next that no backslash stands before, or a later such one."""
         raws: list[bytes] = []
         add = raws.append
-        head = self._head
-        *inner, tail = [gap.until for gap in self._gaps]
+        head = self._shape.head
+        *inner, tail = self._shape.untils
         first = len(head) - 1
         behind = len(tail) - 1
         for line in islice(rows, at, None):
@@ -123,14 +112,12 @@ class Mould:
 
     def _tokens(self, texts: list[str]) -> list[int]:
         """Of each row, added up in the order in which the dialect does."""
-        many = len(self._gaps)
-        tokens = [self._start] * (len(texts) // many)
-        for place, gap in enumerate(self._gaps):
-            if gap.more is None:
-                continue
+        many = len(self._shape.untils)
+        tokens = [self._shape.start] * (len(texts) // many)
+        for place, terms in self._shape.texts:
             own = texts[place::many]
             tokens = [sum_ + text_tokens(text) for sum_, text in zip(tokens, own, strict=True)]
-            for term in gap.more:
+            for term in terms:
                 tokens = [sum_ + term for sum_ in tokens]
         return [round(sum_) for sum_ in tokens]
 
@@ -217,18 +204,23 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
     texts = [term for term in cut.terms if type(term) is bytes and term not in before]
     named = [cut.identity] if cut.identity is not None else []
     places = {raw: line.find(raw) for raw in (*named, *texts)}
+    if not places or len(places) < len(named) + len(texts):
+        return None
+    if any(line.rfind(raw) != at for raw, at in places.items()):
+        return None
     found = sorted(places, key=places.__getitem__)
-    if len(places) < len(named) + len(texts) or [raw for raw in found if raw in texts] != texts:
-        return None
-    if not places or any(line.rfind(raw) != at for raw, at in places.items()):
-        return None
     start, more = _sums(cut, texts)
     ends = [*(places[raw] for raw in found[1:]), len(line) - 1]
-    gaps = [
-        Gap(line[places[raw] + len(raw) - 1 : until + 1], more.get(raw))
-        for raw, until in zip(found, ends, strict=True)
-    ]
-    return Mould(dialect, cut, line, line[: places[found[0]] + 1], start, gaps, prefix)
+    shape = Shape(
+        head=line[: places[found[0]] + 1],
+        untils=[
+            line[places[raw] + len(raw) - 1 : end + 1] for raw, end in zip(found, ends, strict=True)
+        ],
+        start=start,
+        texts=[(found.index(raw), terms) for raw, terms in more.items()],
+        named=None if cut.identity is None else found.index(cut.identity),
+    )
+    return Mould(dialect, cut, line, shape, prefix)
 
 
 def _sums(cut: Cut, texts: list[bytes]) -> tuple[float, dict[bytes, list[float]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import product
 from unittest.mock import patch
 
 import msgspec
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch import lines as lines_module
-from functions.batch.looking import decode, is_utf8
+from functions.batch.errors import InvalidRow
+from functions.batch.looking import decode
 from functions.batch.moulds import Moulds, mould_of
+from functions.batch.ports import Dialect
 from functions.batch.rows import Weight
 from functions.batch.sharding import Caps
 from functions.handlers.wiring import DIALECTS
@@ -51,50 +53,49 @@ def line_of(provider: str, name: bytes, first: bytes, second: bytes, more: bytes
             return _VERTEX % (first, second, more, name)
 
 
-GAPS = st.sampled_from(
-    [
-        *(
-            b"a",
-            b"b",
-            b"",
-            b"Read.",
-            b"user",
-            "\u00e9\u4e2d\U0001f600".encode(),
-            b"x" * 400,
-            b"y" * 3_000,
-        ),
-        *(
-            b'a","b',
-            b"a\\",
-            b'a\\"',
-            b'a\\"b',
-            b"a\\\\",
-            b'"',
-            b'a"',
-            b'"b',
-            b",",
-            b'a","',
-            b'","b',
-        ),
-        *(
-            b"\\u0000",
-            b"\0",
-            b"\xff",
-            b"\xed\xa0\x80",
-            b"\\ud800",
-            b"\\ud83d\\ude00",
-            b"\t",
-            b"\x7f",
-        ),
-        *(
-            b'"},{"role":"user","content":"',
-            b'\\"},{\\"role\\":\\"user\\"',
-            b"\\n  a",
-            b"\\q",
-            b"%d%b",
-        ),
-    ]
-)
+TEXTS = [
+    *(
+        b"a",
+        b"b",
+        b"",
+        b"Read.",
+        b"user",
+        "\u00e9\u4e2d\U0001f600".encode(),
+        b"x" * 400,
+        b"y" * 3_000,
+    ),
+    *(
+        b'a","b',
+        b"a\\",
+        b'a\\"',
+        b'a\\"b',
+        b"a\\\\",
+        b'"',
+        b'a"',
+        b'"b',
+        b",",
+        b'a","',
+        b'","b',
+    ),
+    *(
+        b"\\u0000",
+        b"\0",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\\ud800",
+        b"\\ud83d\\ude00",
+        b"\t",
+        b"\x7f",
+    ),
+    *(
+        b'"},{"role":"user","content":"',
+        b'\\"},{\\"role\\":\\"user\\"',
+        b"\\n  a",
+        b"\\q",
+        b"%d%b",
+    ),
+]
+GAPS = st.sampled_from(TEXTS)
 
 
 @st.composite
@@ -109,11 +110,18 @@ def some_lines(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def alike_lines(draw: st.DrawFn) -> list[bytes]:
+    """Usual ones, but for some of their texts."""
     provider = draw(st.sampled_from(PROVIDERS))
     more = draw(st.sampled_from(_MORE[provider]))
-    first = draw(st.one_of(st.just(None), GAPS))
-    rows = draw(st.lists(st.tuples(GAPS, GAPS, GAPS), min_size=2, max_size=12))
-    return [line_of(provider, name, first or one, two, more) for name, one, two in rows]
+    fixed = draw(st.sampled_from([b"", b"Read.", b"user"]))
+    lines: list[bytes] = []
+    for number in range(draw(st.integers(2, 12))):
+        texts = [b"id-%d" % number, fixed or b"first %d" % number, b"second %d" % number]
+        odd = draw(st.dictionaries(st.integers(0, 2), GAPS, max_size=1 if number > 1 else 0))
+        for place, text in odd.items():
+            texts[place] = text
+        lines.append(line_of(provider, *texts, more))
+    return lines
 
 
 FILES = st.lists(st.one_of(alike_lines(), st.lists(some_lines(), max_size=4)), max_size=6).map(
@@ -147,22 +155,41 @@ def test_alike_or_not(lines: list[bytes], rows: int, size: int, split: int, bloc
         assert found == sharded(data, caps, split)
 
 
-@settings(max_examples=300, deadline=None)
-@given(lines=alike_lines())
-def test_what_fits_a_mould_is_what_the_whole_row_is(lines: list[bytes]) -> None:
-    """Held against the long way, row by row."""
-    for dialect in DIALECTS:
-        mould = None
-        for before, line in pairwise(lines):
-            if mould is None and is_utf8(before) and is_utf8(line):
-                mould = mould_of(line, before, dialect, "000000-")
-            run = mould and mould.take([line], 0, 7, 1 << 30)
-            if mould is None or run is None:
-                continue
-            row = dialect.parse(line, decode(line))
-            assert (mould.group, run.weight) == (row.group, row.weight)
-            packed = lines_module.pack_fresh("000000-000000007", line, row.weight)
-            assert b"".join(run.packed) == packed
+def read_whole(dialect: Dialect, number: int, line: bytes) -> tuple[bytes, Weight] | None:
+    try:
+        row = dialect.parse(line, decode(line))
+    except InvalidRow:
+        return None
+    return lines_module.pack_fresh(f"000000-{number:09d}", line, row.weight), row.weight
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_no_two_texts_make_up_for_each_other(provider: str, place: int) -> None:
+    """What is read together is told apart: every pair of texts, sound or not, in rows that follow
+    each other."""
+    dialect = BY_NAME[provider]
+
+    def line(number: int, odd: bytes) -> bytes:
+        texts = [b"id-%d" % number, b"first %d" % number, b"second %d" % number]
+        texts[place] = odd
+        return line_of(provider, *texts, b"")
+
+    mould = mould_of(line(1, b"one"), line(0, b"zero"), dialect, "000000-")
+    assert mould is not None
+    for first, second in product(TEXTS, repeat=2):
+        rows = [line(7, first), line(8, second)]
+        whole = [read_whole(dialect, number, row) for number, row in enumerate(rows, 7)]
+        run = mould.take(rows, 0, 7, 1 << 30)
+        for taken in whole[: run.rows if run else 0]:
+            assert taken is not None, (first, second)
+        if run is not None:
+            kept = [taken for taken in whole[: run.rows] if taken]
+            sums = Weight()
+            for _, weight in kept:
+                sums.add(weight)
+            assert run.weight == sums
+            assert b"".join(run.packed) == b"".join(packed for packed, _ in kept)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
