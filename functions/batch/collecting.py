@@ -20,7 +20,14 @@ from functions.batch import envelope, layout, waits
 from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
-from functions.batch.lines import Transit, pack_keyed, pack_row
+from functions.batch.lines import (
+    KEY_LENGTH,
+    Transit,
+    pack_keyed,
+    pack_row,
+    unpack_fresh,
+    unpack_row,
+)
 from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
@@ -39,7 +46,7 @@ from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
 from functions.batch.route_bills import RouteMeters
 from functions.batch.rows import Answer, Group, RowError, Weight
-from functions.batch.shard_files import WorkRow, key_of, shard_rows
+from functions.batch.shard_files import WorkRow, key_of, packed_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
 from functions.batch.tally import Problems
@@ -85,10 +92,11 @@ class Collector(msgspec.Struct, kw_only=True):
                 (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
             ):
                 found = self._fetch(shard, spool)
-                for place, row in enumerate(shard_rows(shard, self.objects)):
-                    where = found.get(row.key)
+                for place, packed in enumerate(packed_rows(shard, self.objects)):
+                    where = found.get(packed[:KEY_LENGTH])
                     answer = None if where is None else _spooled(spool, where)
-                    harvest.settle(place, row, answer)
+                    if answer is None or not harvest.settle_usual(packed, answer):
+                        harvest.settle(place, WorkRow(*unpack_row(packed), packed), answer)
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)
@@ -111,14 +119,14 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[str, int]:
+    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[bytes, int]:
         """Where each row's answer lies in the spool. Of two answers to one row the one that
         succeeded stays.
 
         One number for each row, since there may be a million: the place, the length, and whether
         the answer succeeded.
         """
-        found: dict[str, int] = {}
+        found: dict[bytes, int] = {}
         if not shard.outputs:
             return found
         position = 0
@@ -128,7 +136,7 @@ class Collector(msgspec.Struct, kw_only=True):
             answer = self._parsed(line, group, mine)
             if answer is None:
                 continue
-            key = key_of(answer.id)
+            key = key_of(answer.id).encode()
             if found.get(key, 0) & _GOOD:
                 continue
             data = _encode(answer)
@@ -212,6 +220,24 @@ class _Harvest:
         origin = f"shard-{shard.shard_id}"
         self._part = layout.part(shard.job_id, origin)
         self._failed = layout.failed_part(shard.job_id, origin)
+
+    def settle_usual(self, packed: bytes, answer: Answer) -> bool:
+        """What `settle` comes to where a row was sent for the first time, by no recipe, and has
+        succeeded. False for any other row."""
+        if answer.verdict != "succeeded" or answer.error is not None:
+            return False
+        row = unpack_fresh(packed)
+        if row is None:
+            return False
+        cost, listed = self._meter.charge(answer)
+        self._counts.succeeded += 1
+        self._cut += answer.cut
+        if answer.usage is not None:
+            self.lesson.note(row.weight, answer.usage)
+        custom_id = self._dialect.custom_id(row.line)
+        tail = envelope.succeeded(answer, custom_id, self._shard, cost, listed)
+        self._parts.add(self._part, row.key.decode(), b"%b %b\n" % (row.key, tail))
+        return True
 
     def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
         if answer is None:

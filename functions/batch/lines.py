@@ -6,6 +6,7 @@ Lines end at `b"\\n"` only: U+2028, U+0085 and the like are text inside a row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -226,6 +227,40 @@ def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
     """Key, transit and line of `packed` (without its newline)."""
     head, _, line = packed.partition(b"\t")
     return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
+
+
+class Fresh(msgspec.Struct, frozen=True, gc=False):
+    """A row of a source that no recipe made, and that was never sent. `weight`: as far as it was
+    kept, not to be changed."""
+
+    key: bytes
+    line: bytes
+    weight: Weight
+
+
+def unpack_fresh(packed: bytes) -> Fresh | None:
+    """None for any other row, and for one that has to be weighed again."""
+    if not packed.startswith(_FRESH, KEY_LENGTH):
+        return None
+    tab = packed.index(b"\t")
+    weight = _kept(packed[_FRESH_LENGTH:tab])
+    return None if weight is None else Fresh(packed[:KEY_LENGTH], packed[tab + 1 :], weight)
+
+
+_FRESH = b" [0,0,null,null,0,0,false,0,-1,"
+_FRESH_LENGTH = KEY_LENGTH + len(_FRESH)
+_numbers = msgspec.json.Decoder(list[int])
+
+
+@lru_cache(4_096)
+def _kept(weights: bytes) -> Weight | None:
+    try:
+        tokens, max_output, unbounded = _numbers.decode(b"[" + weights)
+    except ValueError:
+        return None
+    if not tokens:
+        return None
+    return Weight(rows=1, tokens=tokens, max_output=max_output, unbounded=unbounded)
 
 
 def pack_keyed(key: str, payload: bytes) -> bytes:

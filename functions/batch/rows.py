@@ -121,7 +121,7 @@ class IndexedRow(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Usage(msgspec.Struct, kw_only=True, gc=False):
+class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """Tokens. Input includes cache reads and writes, output includes reasoning.
 
     For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
@@ -145,7 +145,7 @@ class RowError(msgspec.Struct, kw_only=True):
     retryable: bool
 
 
-class Answer(msgspec.Struct, kw_only=True, gc=False):
+class Answer(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """What a provider said to one row.
 
     `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;

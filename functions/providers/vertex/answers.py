@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.fields import parted
 
 LABEL = "batchdrop_row"
 
@@ -162,6 +163,24 @@ class _Shape(msgspec.Struct, rename="camel", gc=False):
     error: msgspec.Raw = _NULL
 
 
+class _Full(msgspec.Struct, rename="camel", gc=False):
+    """A response that generated something."""
+
+    candidates: list[_Candidate]
+    usage_metadata: _Metadata | None = None
+    embedding: msgspec.Raw = msgspec.Raw()
+    embeddings: msgspec.Raw = msgspec.Raw()
+    prompt_feedback: _Feedback | None = None
+
+
+class _Outer(msgspec.Struct, gc=False):
+    """A `_Line` whose response is elsewhere."""
+
+    response: int
+    key: object = None
+    request: _Request | None = None
+
+
 class _Error(msgspec.Struct, gc=False):
     code: int | str | None = None
     status: str | None = None
@@ -179,13 +198,47 @@ _shape = msgspec.json.Decoder(_Shape)
 _string = msgspec.json.Decoder(str)
 _error = msgspec.json.Decoder(_Error)
 _wrapped = msgspec.json.Decoder(_Wrapped)
+_full = msgspec.json.Decoder(_Full)
+_outer = msgspec.json.Decoder(_Outer)
 _WORD = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*")
 
 
 def parse(line: bytes, *, embeds: bool) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    usual = None if embeds else _usual(line)
+    return usual or _parse(line, embeds=embeds)
+
+
+def _usual(line: bytes) -> Answer | None:
+    """An answer that succeeded, with a response as it should be: read once."""
+    parts = parted(line, b'"response":', above=0)
+    if parts is None:
+        return None
+    outside, body = parts
+    try:
+        outer = _outer.decode(outside)
+        full = _full.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    if not full.candidates or full.embedding or full.embeddings:
+        return None
+    first = full.candidates[0]
+    if first.finish_reason in _POLICY_REASONS:
+        return None
+    usage = full.usage_metadata
+    return Answer(
+        id=_identity(outer.key, outer.request),
+        verdict="succeeded",
+        response=body,
+        text=_text(first),
+        usage=None if usage is None else _counted(usage),
+        cut=first.finish_reason == "MAX_TOKENS",
+    )
+
+
+def _parse(line: bytes, *, embeds: bool) -> Answer:
     answer = _line.decode(line)
-    row_id = _identity(answer)
+    row_id = _identity(answer.key, answer.request)
     body = bytes(answer.response)
     shape = _read(body)
     if shape is not None and _has(shape.embedding, shape.embeddings):
@@ -198,12 +251,11 @@ def parse(line: bytes, *, embeds: bool) -> Answer:
     return _failed(row_id, told if shape is None else body, error)
 
 
-def _identity(answer: _Line) -> str:
-    label = answer.request.labels.get(LABEL) if answer.request and answer.request.labels else None
-    ids = {found for found in (answer.key, label) if found is not None}
-    if len(ids) != 1:
+def _identity(key: object, request: _Request | None) -> str:
+    label = request.labels.get(LABEL) if request is not None and request.labels else None
+    row_id = label if key is None else key
+    if row_id is None or (label is not None and label != row_id):
         raise ValueError("the line has no id, or two that differ")
-    (row_id,) = ids
     if not isinstance(row_id, str):
         raise ValueError("the line's id is not ours")
     return row_id
@@ -265,35 +317,39 @@ def _blocked(response: _Response) -> str | None:
 def _text(candidate: _Candidate) -> bytes:
     parts = (candidate.content.parts if candidate.content is not None else None) or []
     texts = [part.text for part in parts if part.text is not None and not part.thought]
+    if len(texts) == 1:
+        return msgspec.json.encode(texts[0])
     return msgspec.json.encode("".join(texts)) if texts else b"null"
 
 
 def _usage(body: bytes) -> Usage | None:
-    """Counts that are zero are absent. Cached tokens are part of the prompt's."""
     with suppress(msgspec.MsgspecError):
         counts = _metered.decode(body).usage_metadata
-        if counts is not None:
-            tools = counts.tool_use_prompt_token_count or 0
-            return Usage(
-                input_tokens=(counts.prompt_token_count or 0) + tools,
-                cached_input_tokens=counts.cached_content_token_count or 0,
-                output_tokens=(counts.candidates_token_count or 0)
-                + (counts.thoughts_token_count or 0),
-                kinds=_kinds(counts),
-            )
+        return None if counts is None else _counted(counts)
     return None
+
+
+def _counted(counts: _Metadata) -> Usage:
+    """Counts that are zero are absent. Cached tokens are part of the prompt's."""
+    tools = counts.tool_use_prompt_token_count or 0
+    return Usage(
+        input_tokens=(counts.prompt_token_count or 0) + tools,
+        cached_input_tokens=counts.cached_content_token_count or 0,
+        output_tokens=(counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0),
+        kinds=_kinds(counts),
+    )
 
 
 def _kinds(counts: _Metadata) -> dict[str, int] | None:
     """Tokens that are not text; documents are priced as text or images are."""
     sides = (("input", counts.prompt_tokens_details), ("output", counts.candidates_tokens_details))
-    found = {
-        f"{side}_{each.modality.lower()}": each.token_count
-        for side, details in sides
-        for each in details or ()
-        if each.modality not in (None, "TEXT") and each.token_count
-    }
-    return found or None
+    found: dict[str, int] | None = None
+    for side, details in sides:
+        for each in details or ():
+            if each.modality not in (None, "TEXT") and each.token_count:
+                found = found or {}
+                found[f"{side}_{each.modality.lower()}"] = each.token_count
+    return found
 
 
 def _told(answer: _Line, shape: _Shape | None) -> tuple[_Error | None, bytes]:
