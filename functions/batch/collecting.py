@@ -7,16 +7,15 @@ it lies, and comes back in the order of the rows.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from functions.batch import envelope, layout, waits
+from functions.batch.answer_spool import AnswerSpool
 from functions.batch.errors import AccountBlocked, ProviderError
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
@@ -45,8 +44,8 @@ from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
 from functions.batch.route_bills import RouteMeters
-from functions.batch.rows import Answer, Group, RowError, Weight
-from functions.batch.shard_files import WorkRow, key_of, packed_rows
+from functions.batch.rows import Answer, RowError, Weight
+from functions.batch.shard_files import WorkRow, packed_rows
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.submission import CANCELLED
 from functions.batch.tally import Problems
@@ -87,14 +86,10 @@ class Collector(msgspec.Struct, kw_only=True):
         recipe = None if stored is None else msgspec.json.decode(stored, type=StoredRecipe)
         with tempfile.TemporaryDirectory() as directory:
             harvest = _Harvest(shard, self, Path(directory), recipe, cancelled=job.cancel_requested)
-            with (
-                closing(harvest),
-                (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
-            ):
-                found = self._fetch(shard, spool)
+            with closing(harvest), closing(AnswerSpool(Path(directory))) as spool:
+                self._fetch(shard, spool)
                 for place, packed in enumerate(packed_rows(shard, self.objects)):
-                    where = found.get(packed[:KEY_LENGTH])
-                    answer = None if where is None else _spooled(spool, where)
+                    answer = spool.find(packed[:KEY_LENGTH])
                     if answer is None or not harvest.settle_usual(packed, answer):
                         harvest.settle(place, WorkRow(*unpack_row(packed), packed), answer)
                 collected = harvest.finish()
@@ -119,33 +114,19 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: IO[bytes]) -> dict[bytes, int]:
-        """Where each row's answer lies in the spool. Of two answers to one row the one that
-        succeeded stays.
-
-        One number for each row, since there may be a million: the place, the length, and whether
-        the answer succeeded.
-        """
-        found: dict[bytes, int] = {}
+    def _fetch(self, shard: Shard, spool: AnswerSpool) -> None:
         if not shard.outputs:
-            return found
-        position = 0
+            return
         mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         group = shard.group
+        read = self.dialect.answer
         for line in self._answers(shard):
-            answer = self._parsed(line, group, mine)
-            if answer is None:
-                continue
-            key = key_of(answer.id).encode()
-            if found.get(key, 0) & _GOOD:
-                continue
-            data = _encode(answer)
-            spool.write(data)
-            size = len(data)
-            found[key] = position << _PLACE | size << 1 | (answer.verdict == "succeeded")
-            position += size
-        spool.flush()
-        return found
+            try:
+                answer = read(line, group)
+            except ValueError:
+                continue  # No answer, or one without an id: its row, if it has any, is unanswered.
+            if mine in answer.id:
+                spool.add(answer)
 
     def _answers(self, shard: Shard) -> Iterator[bytes]:
         try:
@@ -154,27 +135,6 @@ class Collector(msgspec.Struct, kw_only=True):
             # Retried by the workflow, until Reconcile gives the shard up: then what came is kept.
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
                 raise
-
-    def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:
-        """None for a line that is no answer, or whose id has nothing of `mine`, this shard's part
-        of it: its rows, if it has any, count as unanswered."""
-        try:
-            answer = self.dialect.answer(line, group)
-        except ValueError:
-            return None
-        return answer if mine in answer.id else None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Answer).decode
-_GOOD = 1
-_PLACE = 40
-"""Bits below an answer's place: its length, and whether it succeeded."""
-
-
-def _spooled(spool: IO[bytes], where: int) -> Answer:
-    size = (where & (1 << _PLACE) - 1) >> 1
-    return _decode(os.pread(spool.fileno(), size, where >> _PLACE))
 
 
 class _Harvest:

@@ -17,6 +17,26 @@ _text = msgspec.json.Decoder(str)
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
+class _Named(msgspec.Struct, gc=False):
+    custom_id: msgspec.Raw = msgspec.Raw(b"null")
+    key: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def custom_id(line: bytes) -> bytes:
+    """As JSON, `null` where there is none."""
+    return bytes(_named(line).custom_id)
+
+
+def custom_id_or_key(line: bytes) -> bytes:
+    """The same of a line that may call it by its other name."""
+    found = _named(line)
+    given = bytes(found.custom_id)
+    return given if given != b"null" else bytes(found.key)
+
+
 def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
     """None where the key is missing, or holds no string."""
     raw = fields.get(name)

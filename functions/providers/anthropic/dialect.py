@@ -21,7 +21,7 @@ from functions.providers.anthropic.tokens import (
     input_tokens,
     system_tokens,
 )
-from functions.providers.fields import ID_ROOM, decode_fields, replaced, text_or_none
+from functions.providers.fields import ID_ROOM, custom_id, decode_fields, replaced, text_or_none
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -182,7 +182,7 @@ class AnthropicDialect:
         return b'{"custom_id":"%b","params":%b}' % (row_id.encode(), params)
 
     def custom_id(self, line: bytes) -> bytes:
-        return bytes(decode_fields(line).get("custom_id", b"null"))
+        return custom_id(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "params", "model")

@@ -15,6 +15,7 @@ from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.fields import (
     ID_ROOM,
     check_nul,
+    custom_id,
     decode_fields,
     replaced,
     string,
@@ -183,7 +184,7 @@ class OpenAIDialect:
         return with_id(line, "custom_id", row_id)
 
     def custom_id(self, line: bytes) -> bytes:
-        return bytes(decode_fields(line).get("custom_id", b"null"))
+        return custom_id(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "body", "model")

@@ -16,7 +16,14 @@ import msgspec
 from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
-from functions.providers.fields import check_nul, decode_fields, replaced, string, text_or_none
+from functions.providers.fields import (
+    check_nul,
+    custom_id_or_key,
+    decode_fields,
+    replaced,
+    string,
+    text_or_none,
+)
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
@@ -198,9 +205,7 @@ class VertexDialect:
         return b'{"key":"%b","request":%b}' % (row_id.encode(), join(sent))
 
     def custom_id(self, line: bytes) -> bytes:
-        fields = decode_fields(line)
-        given = bytes(fields.get("custom_id", b"null"))
-        return given if given != b"null" else bytes(fields.get("key", b"null"))
+        return custom_id_or_key(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "model")
