@@ -20,7 +20,7 @@ from functions.batch.shard_files import key_of
 _THOUSAND = -3
 """The digits of a key that tell a thousand rows apart."""
 
-_EXTENT_BYTES = 16_384
+_EXTENT_BYTES = 32_768
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
 
@@ -34,12 +34,13 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 
 class _Drawer:
     """A thousand's answers. `starts` are the places of the extents, `positions` where they lie in
-    the file; `size` is the place of what is not written yet."""
+    the file; `written` is the place of what is not there yet, `size` that of the next answer."""
 
-    __slots__ = ("positions", "size", "starts", "unwritten")
+    __slots__ = ("positions", "size", "starts", "unwritten", "written")
 
     def __init__(self) -> None:
-        self.unwritten = bytearray()
+        self.unwritten: list[bytes] = []
+        self.written = 0
         self.size = 0
         self.starts: list[int] = []
         self.positions: list[int] = []
@@ -65,12 +66,12 @@ class AnswerSpool:
             drawer = self._drawers[name] = _Drawer()
         data = _encode(answer)
         size = len(data)
-        unwritten = drawer.unwritten
-        place = drawer.size + len(unwritten)
-        unwritten += data
-        if len(unwritten) > _EXTENT_BYTES:
-            self._write(drawer)
+        place = drawer.size
+        drawer.unwritten.append(data)
+        drawer.size = place + size
         self._found[key] = place << _PLACE | size << 1 | (answer.verdict == "succeeded")
+        if drawer.size - drawer.written > _EXTENT_BYTES:
+            self._write(drawer)
 
     def find(self, key: bytes) -> Answer | None:
         """Fast for keys in their order; none may be added any more."""
@@ -87,30 +88,28 @@ class AnswerSpool:
         return _decode(self._one(self._drawers[name], place, end))
 
     def _write(self, drawer: _Drawer) -> None:
-        size = len(drawer.unwritten)
-        left = memoryview(drawer.unwritten)
+        left = memoryview(b"".join(drawer.unwritten))
         while left:
             left = left[self._file.write(left) :]
-        left.release()
-        drawer.starts.append(drawer.size)
+        drawer.starts.append(drawer.written)
         drawer.positions.append(self._end)
-        drawer.size += size
-        drawer.unwritten = bytearray()
-        self._end += size
+        self._end += drawer.size - drawer.written
+        drawer.written = drawer.size
+        drawer.unwritten.clear()
 
     def _whole(self, drawer: _Drawer) -> bytes | None:
         if drawer.size > _MOST_BYTES:
             return None
-        ends = [*drawer.starts[1:], drawer.size]
+        ends = [*drawer.starts[1:], drawer.written]
         extents = [
             self._read(position, end - start)
             for start, end, position in zip(drawer.starts, ends, drawer.positions, strict=False)
         ]
-        return b"".join((*extents, drawer.unwritten))
+        return b"".join((*extents, *drawer.unwritten))
 
     def _one(self, drawer: _Drawer, place: int, end: int) -> bytes:
-        if place >= drawer.size:
-            return bytes(drawer.unwritten[place - drawer.size : end - drawer.size])
+        if place >= drawer.written:
+            return b"".join(drawer.unwritten)[place - drawer.written : end - drawer.written]
         extent = bisect_right(drawer.starts, place) - 1
         position = drawer.positions[extent] + place - drawer.starts[extent]
         return self._read(position, end - place)

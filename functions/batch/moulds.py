@@ -183,7 +183,7 @@ def _decoded(raws: list[bytes]) -> list[str]:
         texts = []
     if len(texts) == len(raws) and "\0" not in "".join(texts):
         return texts
-    texts = []
+    sound: list[str] = []
     for raw in raws:
         try:
             text = _text(raw)
@@ -191,8 +191,8 @@ def _decoded(raws: list[bytes]) -> list[str]:
             break
         if "\0" in text:
             break
-        texts.append(text)
-    return texts
+        sound.append(text)
+    return sound
 
 
 def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould | None:
