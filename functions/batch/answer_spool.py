@@ -2,8 +2,8 @@
 
 Answers come in any order, rows in theirs. What was read of the answers to a thousand rows that lie
 together is kept together, in extents of one file, and read at once when the first of these rows
-comes. In memory are one number for each row, since there may be a million, what of each thousand is
-not written yet, and the thousand that is being read, unless that is very large.
+comes. In memory are one number for each row, since there may be a million, what is not written yet,
+and the thousand that is being read, unless that is very large.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from functions.batch.lines import KEY_LENGTH
 from functions.batch.rows import Answer
 from functions.batch.shard_files import key_of
 
-_THOUSAND = -3
-"""The digits of a key that tell a thousand rows apart."""
+_THOUSAND = KEY_LENGTH - 3
+"""The digits of a key that its thousand has in common."""
 
-_EXTENT_BYTES = 32_768
+_NUMBERS = {b"%03d" % number: number for number in range(1_000)}
+_UNWRITTEN_BYTES = 8 * 1024 * 1024
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
 
@@ -33,12 +35,14 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
 class _Drawer:
-    """A thousand's answers. `starts` are the places of the extents, `positions` where they lie in
-    the file; `written` is the place of what is not there yet, `size` that of the next answer."""
+    """A thousand's answers. `found`: where each lies. `starts` are the places of the extents,
+    `positions` where they lie in the file; `written` is the place of what is not there yet, `size`
+    that of the next answer."""
 
-    __slots__ = ("positions", "size", "starts", "unwritten", "written")
+    __slots__ = ("found", "positions", "size", "starts", "unwritten", "written")
 
     def __init__(self) -> None:
+        self.found: dict[int, int] = {}
         self.unwritten: list[bytes] = []
         self.written = 0
         self.size = 0
@@ -50,52 +54,64 @@ class AnswerSpool:
     def __init__(self, directory: Path) -> None:
         self._file = (directory / "answers").open("w+b", buffering=0)
         self._end = 0
+        self._unwritten = 0
         self._drawers: dict[bytes, _Drawer] = {}
-        self._found: dict[bytes, int] = {}
         self._open: bytes | None = None
         self._data: bytes | None = None
 
     def add(self, answer: Answer) -> None:
-        """Of two answers to one row the one that succeeded stays, else the last."""
+        """Of two answers to one row the one that succeeded stays, else the last. An id that can be
+        no row's is left out."""
         key = key_of(answer.id).encode()
-        if self._found.get(key, 0) & _GOOD:
-            return
         name = key[:_THOUSAND]
+        number = _NUMBERS.get(key[_THOUSAND:])
+        if number is None:
+            return
         drawer = self._drawers.get(name)
         if drawer is None:
             drawer = self._drawers[name] = _Drawer()
+        if drawer.found.get(number, 0) & _GOOD:
+            return
         data = _encode(answer)
         size = len(data)
         place = drawer.size
         drawer.unwritten.append(data)
         drawer.size = place + size
-        self._found[key] = place << _PLACE | size << 1 | (answer.verdict == "succeeded")
-        if drawer.size - drawer.written > _EXTENT_BYTES:
-            self._write(drawer)
+        drawer.found[number] = place << _PLACE | size << 1 | (answer.verdict == "succeeded")
+        self._unwritten += size
+        if self._unwritten > _UNWRITTEN_BYTES:
+            self._write()
 
     def find(self, key: bytes) -> Answer | None:
         """Fast for keys in their order; none may be added any more."""
-        where = self._found.get(key)
-        if where is None:
+        name = key[:_THOUSAND]
+        drawer = self._drawers.get(name)
+        where = None if drawer is None else drawer.found.get(_NUMBERS[key[_THOUSAND:]])
+        if drawer is None or where is None:
             return None
         place = where >> _PLACE
         end = place + ((where & (1 << _PLACE) - 1) >> 1)
-        name = key[:_THOUSAND]
         if name != self._open:
-            self._open, self._data = name, self._whole(self._drawers[name])
+            self._open, self._data = name, self._whole(drawer)
         if self._data is not None:
             return _decode(self._data[place:end])
-        return _decode(self._one(self._drawers[name], place, end))
+        return _decode(self._one(drawer, place, end))
 
-    def _write(self, drawer: _Drawer) -> None:
-        left = memoryview(b"".join(drawer.unwritten))
+    def _write(self) -> None:
+        """An extent for each thousand that has something to be written."""
+        pieces: list[bytes] = []
+        for drawer in self._drawers.values():
+            if drawer.unwritten:
+                pieces += drawer.unwritten
+                drawer.unwritten.clear()
+                drawer.starts.append(drawer.written)
+                drawer.positions.append(self._end)
+                self._end += drawer.size - drawer.written
+                drawer.written = drawer.size
+        left = memoryview(b"".join(pieces))
         while left:
             left = left[self._file.write(left) :]
-        drawer.starts.append(drawer.written)
-        drawer.positions.append(self._end)
-        self._end += drawer.size - drawer.written
-        drawer.written = drawer.size
-        drawer.unwritten.clear()
+        self._unwritten = 0
 
     def _whole(self, drawer: _Drawer) -> bytes | None:
         if drawer.size > _MOST_BYTES:

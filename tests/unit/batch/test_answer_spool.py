@@ -35,14 +35,14 @@ ANSWERS = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(
     answers=st.lists(ANSWERS, max_size=40),
-    extent=st.sampled_from([1, 100, 1 << 14]),
+    unwritten=st.sampled_from([1, 100, 1 << 14]),
     most=st.sampled_from([0, 150, 1 << 24]),
 )
-def test_answers_come_back(answers: list[Answer], extent: int, most: int) -> None:
+def test_answers_come_back(answers: list[Answer], unwritten: int, most: int) -> None:
     expected: dict[bytes, Answer] = {}
     with (
         TemporaryDirectory() as directory,
-        patch.object(answer_spool, "_EXTENT_BYTES", extent),
+        patch.object(answer_spool, "_UNWRITTEN_BYTES", unwritten),
         patch.object(answer_spool, "_MOST_BYTES", most),
         closing(AnswerSpool(Path(directory))) as spool,
     ):
@@ -57,3 +57,10 @@ def test_answers_come_back(answers: list[Answer], extent: int, most: int) -> Non
         assert spool.find(b"000009-000000000") is None
         for key in sorted(expected, reverse=True):
             assert spool.find(key) == expected[key]
+
+
+def test_an_id_that_is_no_row_s_is_left_out() -> None:
+    with TemporaryDirectory() as directory, closing(AnswerSpool(Path(directory))) as spool:
+        for identity in ("", "r", "r000000-00000000x-12345678-0001-1", "r1-12345678-0001-1"):
+            spool.add(Answer(id=identity, verdict="succeeded"))
+        assert spool.find(b"000000-000000000") is None
