@@ -18,13 +18,14 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requirements*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo check lint types unit e2e test bench clean
+.PHONY: help setup tools demo check lint types unit e2e test flood bench clean
 
 help:
 	@echo "make setup   install everything into .venv/ and node_modules/"
 	@echo "make demo    deploy to the embedded cloud, drop the examples, show the results"
 	@echo "make check   lint, types, unit and infrastructure tests"
 	@echo "make test    what CI runs: make check, and the end-to-end tests"
+	@echo "make flood   1,000 uploads within a minute, each followed to its summary"
 	@echo "make bench   sizes, import times, speed and memory of all functions, and what they cost"
 	@echo "make clean   remove what the above made"
 
@@ -101,6 +102,10 @@ test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory -j2 unit e2e
+
+# In make test there are 100: here each call of a function at the same time is a process.
+flood: setup
+	FLOOD_FILES=1000 $(PYTHON) -m pytest -q -s tests/e2e/test_flood.py
 
 bench: setup
 	@$(PYTHON) -m bench.imports

@@ -39,7 +39,7 @@ WRITES = {
 """Units of 1 kB; an item in a transaction counts twice. Jobs and shards have up to 2 kB."""
 
 S3_READS = {"get", "find", "chunks"}
-S3_WRITES = {"put", "put_new", "upload", "writer", "keys"}
+S3_WRITES = {"put", "put_new", "upload", "writer", "keys", "sizes"}
 """Listing is priced as writing is, deleting is free."""
 
 

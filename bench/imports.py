@@ -31,7 +31,7 @@ from statistics import median
 from functions.handlers.wiring import PUT_OFF
 from infra.bundling import REQUIREMENTS, Bundle, BundleName
 from infra.config import MIB, RUNNING_PYTHON
-from local.cloud import machine_architecture
+from local.machine import machine_architecture
 
 ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0

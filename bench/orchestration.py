@@ -98,6 +98,7 @@ def of_a_job(definition: dict[str, Any]) -> list[str]:
     """One round, few shards."""
     rounds = iter(("Run shards", "Assemble"))
     ways_taken = {
+        "Given up?": "Plan",
         "Accepted?": "Shard ranges",
         "May it start?": "Start rounds",
         "Stopped by a failure?": "Delete work files",
@@ -134,16 +135,20 @@ def full_shards(provider: str) -> tuple[int, float]:
 
 
 class Costs:
-    """Dollars of a job of a million rows of one provider, by service."""
+    """Dollars of a job of a million rows of one provider, or of another number, by service."""
 
-    def __init__(self, provider: str, stack: Deployed, assumed: Assumed) -> None:
+    def __init__(
+        self, provider: str, stack: Deployed, assumed: Assumed, rows: int = MILLION
+    ) -> None:
+        self.rows = rows
         self._assumed = assumed
         self._stack = stack
         self._provider = provider
         self._usd = prices()
-        self.rows_of_a_shard, self.shards = full_shards(provider)
+        self.rows_of_a_shard, shards = full_shards(provider)
+        self.shards = max(shards * rows / MILLION, 1.0)
         self.polls = polls(assumed.turnaround_hours, Config.from_context({}))
-        self.ranges = MILLION * ROW_BYTES / SPLIT_BYTES
+        self.ranges = max(rows * ROW_BYTES / SPLIT_BYTES, 1.0)
         self.calls = self._calls()
         self.counts = self._counts()
 
@@ -185,9 +190,9 @@ class Costs:
             found = functions.get(step) or functions[f"{self._provider}/{step}"]
             seconds = calls * self._assumed.short_seconds
             if step in ROW_STEPS:
-                moved = STREAMED[step] * MILLION * ROW_BYTES / 1e6
+                moved = STREAMED[step] * self.rows * ROW_BYTES / 1e6
                 seconds += moved / self._assumed.stream_mb_per_second
-                seconds += self._assumed.row_microseconds
+                seconds += self._assumed.row_microseconds * self.rows / MILLION
             total += seconds * found["MemorySize"] / 1_024
         return total
 
@@ -197,13 +202,13 @@ class Costs:
         reads, writes, s3_reads, s3_writes, events = (
             sum(column) for column in zip(*self.counts.values(), strict=True)
         )
-        pieces = MILLION * ROW_BYTES / PIECE
+        pieces = self.rows * ROW_BYTES / PIECE
         s3_reads += pieces * 6  # the input, rows twice, parts of twice their size, and some
         s3_writes += pieces * 5
         calls = sum(self.calls.values())
         seconds, transitions = self.gb_seconds(), self.transitions()
         secrets = self.shards * (self.polls * self._assumed.secrets_for_a_poll + 3)
-        gigabytes = MILLION * ROW_BYTES / 1e9
+        gigabytes = self.rows * ROW_BYTES / 1e9
         logs = calls * self._assumed.log_bytes / 1e9
         return {
             "Step Functions": (f"{transitions:,.0f} transitions", transitions * usd["transition"]),

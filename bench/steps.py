@@ -24,6 +24,8 @@ from tests.support.twins import MemoryLedger, MemoryObjects
 
 JOB = "01KAMNYR7Q-bench"
 INPUT = "input.jsonl"
+NO_CANARY = 1 << 62
+"""Rows: all shards of the job are open at once, as after its canary."""
 MODELS = {
     "openai": "gpt-5-mini",
     "anthropic": "claude-haiku-4-5",
@@ -67,7 +69,7 @@ class Bench:
             results=cast("MemoryObjects", self.results),
             prices=MemoryPrices({f"{provider}/{MODELS[provider]}": rates_of(0.25, 2.0)}),
             split_bytes=split_bytes,
-            canary_above=1 << 60,  # all rows in one round
+            canary_above=NO_CANARY,
         )
         saved = folder / "ledger.json"
         if saved.exists():

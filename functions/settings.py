@@ -50,11 +50,13 @@ class PlanSettings(Environment, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     split_bytes: int
+    max_gz_bytes: int
 
 
 class ShardSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
+    max_unzipped_bytes: int
 
 
 class PriceSettings(Environment, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class ReconcileSettings(ShardCaps, frozen=True, kw_only=True):
     jobs_table: str
     work_bucket: str
     event_bus: str
+    assemble_bytes: int
 
 
 def provider_name(env: Mapping[str, str] = os.environ) -> str | None:
@@ -115,6 +118,13 @@ class ProviderSettings(Environment, frozen=True, kw_only=True):
     enqueued_tokens: str = "{}"
 
 
+class CutSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+    assemble_bytes: int
+
+
 class AssembleSettings(Environment, frozen=True, kw_only=True):
     """`index_results` is `auto`, `on` or `off`."""
 
@@ -130,6 +140,16 @@ class ReportSettings(Environment, frozen=True, kw_only=True):
     work_bucket: str
     results_bucket: str
     event_bus: str
+
+
+class DedupeSettings(Environment, frozen=True, kw_only=True):
+    jobs_table: str
+    work_bucket: str
+    results_bucket: str
+
+
+class RememberSettings(DedupeSettings, frozen=True, kw_only=True):
+    retention_days: int
 
 
 class SweepSettings(Environment, frozen=True, kw_only=True):

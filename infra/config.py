@@ -25,7 +25,9 @@ from pydantic import (
     model_validator,
 )
 
+from functions.batch.outgrown import ONE_CALL
 from functions.batch.overrides import problem_of
+from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 
 MIB = 1024 * 1024
 MOST_PRICES_BYTES = 3_000
@@ -116,6 +118,9 @@ class Config(BaseModel):
     max_bytes_per_shard: Whole | None = Field(default=None, ge=1, description=CAP)
     max_rounds: Whole = Field(default=3, ge=1, le=10, description="a whole number, 1 to 10")
     split_bytes: Whole = Field(default=512 * MIB, ge=1, description=CAP)
+    assemble_bytes: Whole = Field(default=ONE_CALL, ge=1, description=CAP)
+    max_gz_bytes: Whole = Field(default=MAX_GZ_BYTES, ge=1, description=CAP)
+    max_unzipped_bytes: Whole = Field(default=MAX_UNZIPPED_BYTES, ge=1, description=CAP)
     enqueued_tokens: Annotated[
         dict[ModelName, Annotated[int, Field(ge=1)]], BeforeValidator(_json_object)
     ] = Field(

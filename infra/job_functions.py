@@ -7,13 +7,30 @@ import json
 from aws_cdk import Duration
 from constructs import Construct
 
-from functions.handlers import ask, assemble, plan, price, reconcile, report, shard, sweep
+from functions.handlers import (
+    ask,
+    assemble,
+    cut,
+    dedupe,
+    join,
+    plan,
+    price,
+    reconcile,
+    remember,
+    report,
+    shard,
+    slice,
+    sweep,
+)
 from functions.settings import (
     AskSettings,
     AssembleSettings,
+    CutSettings,
+    DedupeSettings,
     PlanSettings,
     PriceSettings,
     ReconcileSettings,
+    RememberSettings,
     ReportSettings,
     ShardSettings,
     SweepSettings,
@@ -54,6 +71,7 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 split_bytes=config.split_bytes,
+                max_gz_bytes=config.max_gz_bytes,
             ),
         )
         self.shard = Function(
@@ -69,7 +87,17 @@ class JobFunctions(Construct):
                 work_bucket=work,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
+                max_unzipped_bytes=config.max_unzipped_bytes,
             ),
+        )
+        self.dedupe = Function(
+            self,
+            "Dedupe",
+            handler=dedupe,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=10,
+            settings=DedupeSettings(jobs_table=table, work_bucket=work, results_bucket=results),
         )
         self.price = Function(
             self,
@@ -108,9 +136,17 @@ class JobFunctions(Construct):
                 jobs_table=table,
                 work_bucket=work,
                 event_bus=event_bus,
+                assemble_bytes=config.assemble_bytes,
                 max_rows_per_shard=rows,
                 max_bytes_per_shard=size,
             ),
+        )
+        assembling = AssembleSettings(
+            jobs_table=table,
+            work_bucket=work,
+            results_bucket=results,
+            index_results=config.index_results,
+            retention_days=config.retention_days,
         )
         self.assemble = Function(
             self,
@@ -118,11 +154,49 @@ class JobFunctions(Construct):
             handler=assemble,
             platform=platform,
             memory_mb=FULL_CORE_MB,
-            settings=AssembleSettings(
+            storage_gib=10,
+            settings=assembling,
+        )
+        self.cut = Function(
+            self,
+            "Cut",
+            handler=cut,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            storage_gib=10,
+            settings=CutSettings(
                 jobs_table=table,
                 work_bucket=work,
                 results_bucket=results,
-                index_results=config.index_results,
+                assemble_bytes=config.assemble_bytes,
+            ),
+        )
+        self.slice = Function(
+            self,
+            "Slice",
+            handler=slice,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=assembling,
+        )
+        self.join = Function(
+            self,
+            "Join",
+            handler=join,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=assembling,
+        )
+        self.remember = Function(
+            self,
+            "Remember",
+            handler=remember,
+            platform=platform,
+            memory_mb=FULL_CORE_MB,
+            settings=RememberSettings(
+                jobs_table=table,
+                work_bucket=work,
+                results_bucket=results,
                 retention_days=config.retention_days,
             ),
         )
@@ -151,10 +225,15 @@ class JobFunctions(Construct):
         return (
             self.plan,
             self.shard,
+            self.dedupe,
             self.price,
             self.ask,
             self.reconcile,
             self.assemble,
+            self.cut,
+            self.slice,
+            self.join,
+            self.remember,
             self.report,
             self.sweep,
         )

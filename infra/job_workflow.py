@@ -29,12 +29,18 @@ FAILURE = "$.failure"
 INLINE_SHARDS = 40  # at once, and at most: `functions` sends more through the Distributed Map
 MANY_SHARDS = 1_000
 RANGES = 100
+SLICES = 100
 # Raised before the execution exists, so that trying again starts no second one.
 NOT_STARTED = [
     "StepFunctions.ExecutionLimitExceeded",
     "StepFunctions.AWSStepFunctionsException",
     "StepFunctions.SdkClientException",
 ]
+
+_DEDUPES = sfn.Condition.and_(
+    sfn.Condition.is_present("$.plan.dedupe"),
+    sfn.Condition.boolean_equals("$.plan.dedupe", value=True),
+)
 
 
 def _items(*fields: str) -> dict[str, str]:
@@ -96,8 +102,14 @@ class JobWorkflow(Construct):
             result_path=sfn.JsonPath.DISCARD,
         )
         what_there_is.add_catch(self._report, errors=ALL, result_path=FAILURE)
+        given_up = self._cutting(
+            " of what there is",
+            what_there_is.next(self._report),
+            then=self._report,
+            on_failure=self._report,
+        )
         decide = sfn.Choice(self, "Given up?")
-        decide.when(sfn.Condition.is_present(FAILURE), what_there_is.next(self._report))
+        decide.when(sfn.Condition.is_present(FAILURE), given_up)
         return decide.otherwise(self._planning())
 
     def _planning(self) -> sfn.IChainable:
@@ -125,11 +137,18 @@ class JobWorkflow(Construct):
                 discard(self, "Sharded")
             )
         )
-        return ranges.next(self._admission())
-
-    def _admission(self) -> sfn.IChainable:
-        """Whoever was asked and answered, or did not, comes back to the price: it decides."""
         price = self._step("Price", self._functions.price, result_path="$.price")
+        find = self._step(
+            "Find rows not to send", self._functions.dedupe, result_path=sfn.JsonPath.DISCARD
+        )
+        decide = sfn.Choice(self, "Any not to send?").when(_DEDUPES, find.next(price))
+        self._admission(price, ranges)
+        return ranges.next(decide.otherwise(price))
+
+    def _admission(self, price: sfn.TaskStateBase, ranges: sfn.DistributedMap) -> None:
+        """Whoever was asked and answered, or did not, comes back to the price: it decides. Where a
+        call of Shard handed over, the ranges are gone through again: those that were read to their
+        end are not read again."""
         waiting = ask(
             self,
             "Ask for approval",
@@ -149,13 +168,15 @@ class JobWorkflow(Construct):
         decided = "$.price.next"
         decide.when(sfn.Condition.string_equals(decided, "start"), start.next(self._rounds()))
         decide.when(sfn.Condition.string_equals(decided, "ask"), waiting.next(price))
+        decide.when(sfn.Condition.string_equals(decided, "shard"), ranges)
         decide.otherwise(self._report)
-        return price.next(decide)
+        price.next(decide)
 
     def _rounds(self) -> sfn.IChainable:
         reconcile = self._step("Reconcile", self._functions.reconcile, result_path="$.round")
+        remembering = self._remembering()
         assemble = self._step("Assemble", self._functions.assemble, result_path="$.assembled").next(
-            self._report
+            remembering
         )
         waiting = ask(
             self,
@@ -171,8 +192,58 @@ class JobWorkflow(Construct):
         decide.when(sfn.Condition.string_equals(run, "ask"), waiting.next(reconcile))
         decide.when(sfn.Condition.string_equals(run, "inline"), self._few().next(reconcile))
         decide.when(sfn.Condition.string_equals(run, "distributed"), self._many().next(reconcile))
+        cutting = self._cutting("", assemble, then=remembering, on_failure=self._broken_off)
+        decide.when(sfn.Condition.string_equals(run, "slices"), cutting)
         decide.otherwise(assemble)
         return reconcile.next(decide)
+
+    def _cutting(
+        self,
+        suffix: str,
+        in_one_call: sfn.IChainable,
+        *,
+        then: sfn.IChainable,
+        on_failure: sfn.IChainable,
+    ) -> sfn.IChainable:
+        """Results that are too much for one call, in slices side by side."""
+        cut = invoke(self, f"Cut{suffix}", self._functions.cut, result_path="$.cut")
+        join = invoke(
+            self, f"Join slices{suffix}", self._functions.join, result_path=sfn.JsonPath.DISCARD
+        )
+        slices = self._distributed_map(
+            f"Assemble slices{suffix}",
+            manifest="$.cut.manifest.key",
+            items=_items("slice"),
+            at_once=SLICES,
+            on_failure=on_failure,
+        )
+        slices.item_processor(
+            invoke(
+                self,
+                f"Assemble slice{suffix}",
+                self._functions.slice,
+                result_path=sfn.JsonPath.DISCARD,
+            ).next(discard(self, f"Slice assembled{suffix}"))
+        )
+        for state in (cut, join):
+            state.add_catch(on_failure, errors=ALL, result_path=FAILURE)
+        decide = sfn.Choice(self, f"In slices?{suffix}")
+        decide.when(
+            sfn.Condition.string_equals("$.cut.next", "slices"), slices.next(join).next(then)
+        )
+        return cut.next(decide.otherwise(in_one_call))
+
+    def _remembering(self) -> sfn.IChainable:
+        """What fails here costs later jobs money, and this one nothing."""
+        remember = invoke(
+            self,
+            "Remember answers",
+            self._functions.remember,
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        remember.add_catch(self._report, errors=ALL, result_path="$.forgotten")
+        decide = sfn.Choice(self, "Any to remember?")
+        return decide.when(_DEDUPES, remember.next(self._report)).otherwise(self._report)
 
     def _few(self) -> sfn.Map:
         """Without a Map Run, of which an account may hold 1,000 open, and a job waits for hours."""
@@ -274,6 +345,7 @@ class JobWorkflow(Construct):
         items: dict[str, str],
         at_once: int,
         tolerated_failure_percentage: int | None = None,
+        on_failure: sfn.IChainable | None = None,
     ) -> sfn.DistributedMap:
         state = sfn.DistributedMap(
             self,
@@ -290,7 +362,7 @@ class JobWorkflow(Construct):
         state.add_retry(
             errors=["States.ItemReaderFailed"], interval=Duration.seconds(5), max_attempts=5
         )
-        state.add_catch(self._broken_off, errors=ALL, result_path=FAILURE)
+        state.add_catch(on_failure or self._broken_off, errors=ALL, result_path=FAILURE)
         return state
 
     def _acknowledge_wildcards(self) -> None:

@@ -50,6 +50,9 @@ class ShardWorkflow(Construct):
         collect = self._invoke("Collect", self._functions.collect, result_path=sfn.JsonPath.DISCARD)
         clean_up = self._invoke("Clean up", self._functions.clean_up)
         decide = sfn.Choice(self, "Cleaned?")
+        # A call of Collect that handed over needs no choice of its own, of which every shard would
+        # pay the transition.
+        decide.when(sfn.Condition.string_equals(NEXT, "collect"), collect)
         decide.when(
             sfn.Condition.string_equals(NEXT, "again"),
             self._wait("Wait to clean up").next(clean_up),

@@ -61,7 +61,13 @@ class BatchdropStack(Stack):
         self.intake = self._intake()
         self._commands()
         self._rescue()
-        Janitor(self, "Janitor", functions=self.shard_functions, alerts=self.alerts)
+        Janitor(
+            self,
+            "Janitor",
+            functions=self.shard_functions,
+            alerts=self.alerts,
+            service=config.stack_name,
+        )
         self._grant_job_functions()
         self._grant_shard_functions()
         self._outputs()
@@ -145,6 +151,12 @@ class BatchdropStack(Stack):
         work.grant_write(shard)
         self.ledger.grant(shard, "GetItem", "UpdateItem")
 
+        dedupe = self.job_functions.dedupe.function
+        work.grant_read(dedupe)
+        work.grant_write(dedupe)
+        results.grant_read(dedupe)
+        self.ledger.grant(dedupe, "GetItem", "BatchGetItem")
+
         price = self.job_functions.price.function
         work.grant_read(price)
         work.grant_write(price)
@@ -164,13 +176,39 @@ class BatchdropStack(Stack):
 
         assemble = self.job_functions.assemble.function
         work.grant_read(assemble)
+        work.grant_write(assemble)
         results.grant_write(assemble)
         self.ledger.grant(assemble, "GetItem", "UpdateItem", "Query", "BatchWriteItem")
+
+        cut = self.job_functions.cut.function
+        work.grant_read(cut)
+        work.grant_write(cut)
+        results.grant_write(cut)
+        results.grant_abandon(cut)
+        self.ledger.grant(cut, "GetItem", "UpdateItem")
+
+        piece = self.job_functions.slice.function
+        work.grant_read(piece)
+        work.grant_write(piece)
+        results.grant_write(piece)
+        self.ledger.grant(piece, "PutItem")
+
+        join = self.job_functions.join.function
+        work.grant_read(join)
+        work.grant_write(join)
+        results.grant_read(join)
+        results.grant_write(join)
+        self.ledger.grant(join, "GetItem", "UpdateItem", "PutItem")
+        remember = self.job_functions.remember.function
+        work.grant_read(remember)
+        results.grant_read(remember)
+        self.ledger.grant(remember, "GetItem", "BatchWriteItem")
 
         report = self.job_functions.report.function
         work.grant_read(report)
         results.grant_read(report)
         results.grant_write(report)
+        results.grant_abandon(report)
         self.ledger.grant(report, "GetItem", "PutItem", "UpdateItem", "Query")
         self.bus.grant_put(report)
 

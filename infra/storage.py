@@ -72,6 +72,12 @@ class Bucket(Construct):
         """Uploads in one part or in many."""
         self._grant(to, objects=["s3:PutObject", "s3:AbortMultipartUpload"])
 
+    def grant_abandon(self, to: iam.IGrantable) -> None:
+        """To find uploads in many parts that were not completed, and end them."""
+        self._grant(
+            to, objects=["s3:AbortMultipartUpload"], bucket=["s3:ListBucketMultipartUploads"]
+        )
+
     def grant_delete(self, to: iam.IGrantable) -> None:
         self._grant(to, objects=["s3:DeleteObject"], bucket=["s3:ListBucket"])
 

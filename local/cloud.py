@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -35,43 +33,11 @@ import botocore.session
 from botocore.config import Config
 
 from local.guard import Guarded, remove_folder
+from local.machine import PROJECT, STATE, free_port, machine_architecture, neutral_env
 
-PROJECT = Path(__file__).resolve().parent.parent
-STATE = PROJECT / ".state"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 START_SECONDS = 60.0
-
-# Settings of the user's that would change whom the tools talk to or how the server behaves.
-_FOREIGN_PREFIXES = (
-    "AWS_",
-    "CDK_",
-    "LAMBDA_",
-    "LOCALSTACK_",
-    "MINISTACK_",
-    "S3_",
-    "SFN_",
-    "OPENAI_",
-    "ANTHROPIC_",
-    "GOOGLE_",
-    "CLOUDSDK_",
-    "BATCHDROP_",
-)
-_FOREIGN = (
-    "AUTH",
-    "BIND_HOST",
-    "DOCKER_NETWORK",
-    "EDGE_PORT",
-    "GATEWAY_PORT",
-    "LOG_LEVEL",
-    "PERSIST_STATE",
-    "PYTHONDONTWRITEBYTECODE",  # without byte code each start of the CDK app takes seconds longer
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "SERVICES",
-    "STATE_DIR",
-    "USE_SSL",
-)
 
 # Neither boto3 nor botocore has complete types.
 _boto3: Any = boto3
@@ -86,40 +52,6 @@ _NO_PROFILE = {
 
 class CloudError(Exception):
     """The embedded cloud, or a deployment to it, failed; the message holds the end of its log."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def neutral_env() -> dict[str, str]:
-    """The user's environment without a trace of an account, and with caches in the project."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
-    }
-    cache = STATE / "cache"
-    return kept | {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-        "CDK_HOME": str(cache / "cdk"),
-        "CDK_DISABLE_CLI_TELEMETRY": "true",
-        "CDK_DISABLE_VERSION_CHECK": "true",
-        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(cache / "jsii"),
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20",
-        "UV_CACHE_DIR": str(cache / "uv"),
-    }
-
-
-def machine_architecture() -> str:
-    """Of Lambda's two: functions run on this machine's interpreter."""
-    return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
 
 
 class EmbeddedCloud:

@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.cloud import PROJECT, STATE, CloudError, EmbeddedCloud, running_simulator
+from local.cloud import CloudError, EmbeddedCloud, running_simulator
 from local.guard import Guarded
+from local.machine import PROJECT, STATE
 from local.recipe_examples import DATA, ROWS, head_of_sheet, sheet_problem, uploading_after
 
 STACK = "Batchdrop"
@@ -62,13 +63,17 @@ PROVIDERS = (
 @dataclass(frozen=True)
 class Example:
     """An input and how its job must end. `rows` is the input's number of rows; `recipe` lies beside
-    it where they are rows of data."""
+    it where they are rows of data, and may ask for a `sheet`."""
 
     path: Path
     rows: int
     status: str
     invalid: int = 0
     recipe: Path | None = None
+
+    @property
+    def sheet(self) -> bool:
+        return self.recipe is not None and "csv: true" in self.recipe.read_text()
 
 
 def main() -> int:
@@ -128,7 +133,7 @@ def make_examples(folder: Path) -> list[Example]:
 
 def make_tables(folder: Path) -> list[Example]:
     """Rows of data, some of which cannot be sent, each file beside its recipe."""
-    with step(f"Making two tables of {ROWS} rows, with recipes"):
+    with step(f"Making {len(DATA)} tables of {ROWS} rows, with recipes"):
         _run_script("make_data.py", "--out", str(folder), "--rows", str(ROWS))
         unfit = json.loads((folder / "expected.json").read_text())
         return [
@@ -288,6 +293,7 @@ def show(summaries: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     batches = sum(len(summary["batches"]) for summary in summaries)
     console.print(f"Rows: {total:,}. Batches: {batches}.")
     show_cost([summary["cost"] for summary in summaries])
+    show_caches([summary["cache"] for summary in summaries if "cache" in summary])
     console.print(
         f"Provider files: {created} created, {deleted} deleted, [bold]{left} left[/bold]."
     )
@@ -307,6 +313,14 @@ def show_cost(costs: Sequence[dict[str, Any]]) -> None:
         "estimated before anything was sent."
     )
     console.print(told + (f" {unknown} jobs have no known price." if unknown else ""))
+
+
+def show_caches(caches: Sequence[dict[str, Any]]) -> None:
+    """Of the recipe whose rows share a glossary."""
+    read = sum(cache["cached_input_tokens"] for cache in caches)
+    saved = sum(cache["saved_usd"] or 0 for cache in caches)
+    if read:
+        console.print(f"Prompt caches: {read:,} tokens read from them, ${saved:.4f} saved.")
 
 
 def _show_some(folder: Path) -> None:
@@ -340,7 +354,7 @@ def check(example: Example, summary: dict[str, Any], folder: Path) -> None:
         numbers = [json.loads(line)["row"] for line in lines]
     if numbers != list(range(example.rows)):
         raise DemoError(f"{name}: results.jsonl does not hold each row once, in order")
-    problem = None if example.recipe is None else sheet_problem(folder)
+    problem = sheet_problem(folder) if example.sheet else None
     if problem is not None:
         raise DemoError(f"{name}: {problem}")
     if files["left"] or files["created"] != files["deleted"]:

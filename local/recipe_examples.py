@@ -16,7 +16,14 @@ from botocore.exceptions import ClientError
 ROWS = 200
 """Of each file: enough for a dirty row of several kinds, few enough for a demo."""
 
-DATA = ("tickets/tickets.csv", "changes/changes.jsonl")
+DATA = (
+    "tickets/tickets.csv",
+    "changes/changes.jsonl",
+    "corpus/corpus.jsonl",
+    "phrases/phrases.csv",
+)
+"""The first is dropped before its recipe."""
+
 _MISSING = ("404", "NoSuchKey", "NotFound")
 LOOK_SECONDS = 0.1
 MOST_SECONDS = 60.0

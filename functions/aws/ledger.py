@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar, cast
 from uuid import uuid4
@@ -25,14 +26,12 @@ from functions.aws.objects import code_of
 from functions.batch.errors import Conflict
 from functions.batch.learning import Learned
 from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, ProviderFile, Shard, now
-from functions.batch.rows import IndexedRow
-
-INLINE_BYTES = 100_000
-"""A larger answer is referred to, in the results file: an item ends at 400 kB."""
+from functions.batch.rows import INLINE_BYTES, IndexedRow
 
 _LONGEST_STORED_ID = 1_024
 _MISSING_SECONDS = 86_400
 _BATCH = 25  # items in one BatchWriteItem
+_AT_ONCE = 8  # puts: a client has ten connections
 Record = TypeVar("Record", Job, Shard, ProviderFile)
 
 
@@ -198,10 +197,22 @@ class DynamoLedger:
         return self._query(_provider_pk(provider), "LEFT#", ProviderFile)
 
     def index_rows(
-        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+        self,
+        job_id: str,
+        results: str,
+        rows: Iterable[IndexedRow],
+        expires_at: int,
+        *,
+        beside_others: bool = False,
     ) -> None:
         seen: set[bytes] = set()
         waiting = iter(rows)
+        if beside_others:
+            items = (_row_item(job_id, results, row, expires_at, set()) for row in waiting)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                while some := list(islice(items, _AT_ONCE * 8)):
+                    list(pool.map(self._put_row, some))
+            return
         while some := list(islice(waiting, _BATCH)):
             items = [_row_item(job_id, results, row, expires_at, seen) for row in some]
             self._write_all([{"PutRequest": {"Item": to_item(item)}} for item in items])
@@ -211,6 +222,22 @@ class DynamoLedger:
 
     def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
         return learned.learn(self._dynamodb, self._table, provider, model, lesson, once=once)
+
+    def _put_row(self, item: dict[str, Any]) -> None:
+        """Beside the row that has the id already, if another one does."""
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item=to_item(item),
+                ConditionExpression="attribute_not_exists(pk) OR #row = :row",
+                ExpressionAttributeNames={"#row": "row"},
+                ExpressionAttributeValues={":row": {"N": str(item["row"])}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            beside = {**item, "sk": f"ROW#{item['row']}"}
+            self._dynamodb.put_item(TableName=self._table, Item=to_item(beside))
 
     def _write_all(self, requests: list[dict[str, Any]]) -> None:
         delay = 0.05
@@ -293,10 +320,11 @@ def _row_item(
     seen.add(digest.digest())
     if len(row.custom_id) <= _LONGEST_STORED_ID:
         item["custom_id"] = row.custom_id
-    if len(row.line) <= INLINE_BYTES:
+    length = row.length or len(row.line)
+    if length <= INLINE_BYTES:
         item["answer"] = row.line.decode().rstrip("\n")
     else:
-        item["reference"] = {"results": results, "offset": row.offset, "length": len(row.line)}
+        item["reference"] = {"results": results, "offset": row.offset, "length": length}
     return item
 
 

@@ -12,6 +12,7 @@ from functions.batch.money import Bill, dollars
 from functions.batch.rollups import turnaround
 
 NAMESPACE = "Batchdrop"
+LEFT = "ProviderFilesLeft"
 
 
 class EmbeddedMetrics:
@@ -53,4 +54,11 @@ class EmbeddedMetrics:
         if job.rows is not None:
             metrics.add_metric(name="Rows", unit=MetricUnit.Count, value=job.rows.total)
         metrics.add_metadata(key="job_id", value=job.job_id)
+        metrics.flush_metrics()
+
+    def left(self, provider: str, count: int) -> None:
+        """The alarms watch it by `service` and `provider`, and would not see it with one more."""
+        metrics = EphemeralMetrics(namespace=NAMESPACE)
+        metrics.add_dimension(name="provider", value=provider)
+        metrics.add_metric(name=LEFT, unit=MetricUnit.Count, value=count)
         metrics.flush_metrics()

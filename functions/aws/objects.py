@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
+
+from functions.batch.errors import UploadGone
+from functions.batch.work import Piece
 
 PIECE = 8 * 1024 * 1024
 _TRIES = 5
@@ -50,9 +53,9 @@ def read_pieces(s3: Any, start: int = 0, **where: str) -> Iterator[bytes]:
             return
 
 
-def _piece(s3: Any, position: int, where: dict[str, str]) -> tuple[bytes, int]:
+def _piece(s3: Any, position: int, where: dict[str, str], size: int = PIECE) -> tuple[bytes, int]:
     for attempt in range(1, _TRIES + 1):
-        answer = s3.get_object(**where, Range=f"bytes={position}-{position + PIECE - 1}")
+        answer = s3.get_object(**where, Range=f"bytes={position}-{position + size - 1}")
         try:
             data: bytes = answer["Body"].read()
         except _BROKEN:
@@ -65,7 +68,7 @@ def _piece(s3: Any, position: int, where: dict[str, str]) -> tuple[bytes, int]:
         if content_range:
             return data, int(content_range.rpartition("/")[2])
         # A store may ignore the range and send the whole object.
-        return data[position:], len(data)
+        return data[position : position + size], len(data)
     raise AssertionError("unreachable")
 
 
@@ -97,8 +100,19 @@ class S3Objects:
             if code_of(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        return read_pieces(self._s3, Bucket=self.bucket, Key=key)
+    def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
+        return read_pieces(self._s3, start, Bucket=self.bucket, Key=key)
+
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        where = {"Bucket": self.bucket, "Key": key}
+        try:
+            return _piece(self._s3, start, where, size)[0][:size]
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                return None
+            if code_of(error) in ("InvalidRange", "416"):
+                return b""
+            raise
 
     def upload(self, path: Path, key: str) -> None:
         self._s3.upload_file(str(path), self.bucket, key, Config=_TRANSFER)
@@ -114,12 +128,16 @@ class S3Objects:
             raise
 
     def keys(self, prefix: str) -> Iterator[str]:
+        for key, _ in self.sizes(prefix):
+            yield key
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix
         )
         for page in pages:
             for entry in page.get("Contents", ()):
-                yield entry["Key"]
+                yield entry["Key"], int(entry["Size"])
 
     def delete(self, keys: Iterable[str]) -> None:
         waiting = iter(keys)
@@ -137,6 +155,43 @@ class S3Objects:
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+    def begin(self, key: str) -> str:
+        return self._s3.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+
+    def put_piece(self, key: str, upload: str, number: int, data: bytes) -> str:
+        with _upload_gone(key):
+            answer = self._s3.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=data
+            )
+        return answer["ETag"]
+
+    def complete(self, key: str, upload: str, pieces: Sequence[Piece]) -> None:
+        parts = [{"ETag": piece.tag, "PartNumber": piece.number} for piece in pieces]
+        with _upload_gone(key):
+            self._s3.complete_multipart_upload(
+                Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+            )
+
+    def abandon(self, prefix: str) -> None:
+        pages = self._s3.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.bucket, Prefix=prefix
+        )
+        for page in pages:
+            for upload in page.get("Uploads", ()):
+                where = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                with suppress(UploadGone), _upload_gone(upload["Key"]):
+                    self._s3.abort_multipart_upload(Bucket=self.bucket, **where)
+
+
+@contextmanager
+def _upload_gone(key: str) -> Generator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) in ("NoSuchUpload", "404"):
+            raise UploadGone(f"The upload of {key} has ended.") from error
+        raise
 
 
 class _Multipart:

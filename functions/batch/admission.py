@@ -14,16 +14,19 @@ from typing import Literal
 import msgspec
 
 from functions.batch import canary
+from functions.batch.deduped import to_be_sent
 from functions.batch.estimating import estimate, find_prices, weigh
+from functions.batch.legs import is_unread
 from functions.batch.model import FINAL_JOB_STATUSES, UNANSWERED_DAYS, Job, JobStatus, Reason
 from functions.batch.money import Estimate, picodollars, shown
 from functions.batch.overrides import Overrides
 from functions.batch.ports import Approvals, Budget, Budgets, Ledger, Objects, Prices, Shortfall
 from functions.batch.pricing import PriceList
 from functions.batch.reconcile import range_results
-from functions.batch.work import Source
+from functions.batch.work import RangeResult, Source
 
-Admission = Literal["start", "ask", "report"]
+Admission = Literal["shard", "start", "ask", "report"]
+"""`shard`: not all of the input was read yet."""
 
 _STARTED: frozenset[JobStatus] = frozenset({"running", "paused", "assembling"})
 _PERIODS = {"daily": "day", "monthly": "month"}
@@ -51,7 +54,10 @@ class Gate(msgspec.Struct, kw_only=True):
         job = self.ledger.job(job_id)
         if job.verdict is not None or job.status in FINAL_JOB_STATUSES:
             return "report"
-        made = self._estimate(job)
+        results = list(range_results(self.objects, job_id))
+        if is_unread(results):
+            return "shard"
+        made = self._estimate(job, results)
         if job.estimate != made:
             self.ledger.update_job(job_id, {"estimate": made})
         if job.cancel_requested or job.status in _STARTED or job.round:
@@ -69,10 +75,8 @@ class Gate(msgspec.Struct, kw_only=True):
             return "report"
         return self._start(job)
 
-    def _estimate(self, job: Job) -> Estimate:
-        sources: list[Source] = []
-        for result in range_results(self.objects, job.job_id):
-            sources += result.sources
+    def _estimate(self, job: Job, results: list[RangeResult]) -> Estimate:
+        sources = to_be_sent(self.objects, job.job_id, results)
         weights = weigh(sources)
         own = {} if job.limits is None else job.limits.prices
         prices = find_prices(

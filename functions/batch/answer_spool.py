@@ -3,13 +3,15 @@
 Answers come in any order, rows in theirs. What was read of the answers to a thousand rows that lie
 together is kept together, in extents of one file, and read at once when the first of these rows
 comes. In memory are one number for each row, since there may be a million, what is not written yet,
-and the thousand that is being read, unless that is very large.
+and the thousand that is being read, unless that is very large. The file and its index can be stored
+and taken up again.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from functions.batch.shard_files import key_of
 _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
-_NUMBERS = {b"%03d" % number: number for number in range(1_000)}
+_NUMBERS = {f"{number:03d}": number for number in range(1_000)}
 _UNWRITTEN_BYTES = 8 * 1024 * 1024
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
@@ -34,43 +36,47 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
-class _Drawer:
+class Drawer(msgspec.Struct, array_like=True):
     """A thousand's answers. `found`: where each lies. `starts` are the places of the extents,
     `positions` where they lie in the file; `written` is the place of what is not there yet, `size`
     that of the next answer."""
 
-    __slots__ = ("found", "positions", "size", "starts", "unwritten", "written")
-
-    def __init__(self) -> None:
-        self.found: dict[int, int] = {}
-        self.unwritten: list[bytes] = []
-        self.written = 0
-        self.size = 0
-        self.starts: list[int] = []
-        self.positions: list[int] = []
+    found: dict[int, int] = {}
+    starts: list[int] = []
+    positions: list[int] = []
+    written: int = 0
+    size: int = 0
+    unwritten: list[bytes] = []
 
 
 class AnswerSpool:
+    """`rows`: how many have an answer."""
+
     def __init__(self, directory: Path) -> None:
-        self._file = (directory / "answers").open("w+b", buffering=0)
+        self.path = directory / "answers"
+        self.rows = 0
+        self._file = self.path.open("w+b", buffering=0)
         self._end = 0
         self._unwritten = 0
-        self._drawers: dict[bytes, _Drawer] = {}
-        self._open: bytes | None = None
+        self._drawers: dict[str, Drawer] = {}
+        self._open: str | None = None
         self._data: bytes | None = None
 
     def add(self, answer: Answer) -> None:
         """Of two answers to one row the one that succeeded stays, else the last. An id that can be
         no row's is left out."""
-        key = key_of(answer.id).encode()
+        key = key_of(answer.id)
         name = key[:_THOUSAND]
         number = _NUMBERS.get(key[_THOUSAND:])
         if number is None:
             return
         drawer = self._drawers.get(name)
         if drawer is None:
-            drawer = self._drawers[name] = _Drawer()
-        if drawer.found.get(number, 0) & _GOOD:
+            drawer = self._drawers[name] = Drawer()
+        known = drawer.found.get(number)
+        if known is None:
+            self.rows += 1
+        elif known & _GOOD:
             return
         data = _encode(answer)
         size = len(data)
@@ -84,9 +90,10 @@ class AnswerSpool:
 
     def find(self, key: bytes) -> Answer | None:
         """Fast for keys in their order; none may be added any more."""
-        name = key[:_THOUSAND]
+        text = key.decode()
+        name = text[:_THOUSAND]
         drawer = self._drawers.get(name)
-        where = None if drawer is None else drawer.found.get(_NUMBERS[key[_THOUSAND:]])
+        where = None if drawer is None else drawer.found.get(_NUMBERS[text[_THOUSAND:]])
         if drawer is None or where is None:
             return None
         place = where >> _PLACE
@@ -96,6 +103,19 @@ class AnswerSpool:
         if self._data is not None:
             return _decode(self._data[place:end])
         return _decode(self._one(drawer, place, end))
+
+    def index(self) -> dict[str, Drawer]:
+        """Of the file, which has everything then. To be stored with it."""
+        self._write()
+        return self._drawers
+
+    def take_up(self, chunks: Iterable[bytes], index: dict[str, Drawer]) -> None:
+        """A file as it was stored, and its index, before anything is added."""
+        for chunk in chunks:
+            self._append(chunk)
+            self._end += len(chunk)
+        self._drawers = index
+        self.rows = sum(len(drawer.found) for drawer in index.values())
 
     def _write(self) -> None:
         """An extent for each thousand that has something to be written."""
@@ -108,12 +128,15 @@ class AnswerSpool:
                 drawer.positions.append(self._end)
                 self._end += drawer.size - drawer.written
                 drawer.written = drawer.size
-        left = memoryview(b"".join(pieces))
-        while left:
-            left = left[self._file.write(left) :]
+        self._append(b"".join(pieces))
         self._unwritten = 0
 
-    def _whole(self, drawer: _Drawer) -> bytes | None:
+    def _append(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _whole(self, drawer: Drawer) -> bytes | None:
         if drawer.size > _MOST_BYTES:
             return None
         ends = [*drawer.starts[1:], drawer.written]
@@ -123,7 +146,7 @@ class AnswerSpool:
         ]
         return b"".join((*extents, *drawer.unwritten))
 
-    def _one(self, drawer: _Drawer, place: int, end: int) -> bytes:
+    def _one(self, drawer: Drawer, place: int, end: int) -> bytes:
         if place >= drawer.written:
             return b"".join(drawer.unwritten)[place - drawer.written : end - drawer.written]
         extent = bisect_right(drawer.starts, place) - 1

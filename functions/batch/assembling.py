@@ -1,45 +1,37 @@
 """Puts a job's results together: one line for each input row, in input order.
 
-Nothing is assumed: a row that came back twice is written once, and one of which nothing came back
-is written as failed, with the reason.
+In one call, which takes what `cutting.ONE_CALL` says; a larger job goes in slices.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Literal
 
 import msgspec
 
-from functions.batch import envelope, layout
-from functions.batch.lines import row_key
-from functions.batch.merging import merged
-from functions.batch.model import FINAL_JOB_STATUSES, Outputs, Reason, RowCounts
-from functions.batch.ports import Ledger, Objects, Writer
+from functions.batch import layout
+from functions.batch.deduped import is_deduped
+from functions.batch.depth import headroom
+from functions.batch.fanning import finish_unsent
+from functions.batch.model import FINAL_JOB_STATUSES, Outputs, RowCounts
+from functions.batch.ports import Ledger, Objects
 from functions.batch.reading import named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
-from functions.batch.rows import IndexedRow
-from functions.batch.sheets import FailedSheet, Records, ResultsSheet
-from functions.batch.work import Part, RangeResult
+from functions.batch.result_files import (
+    Rows,
+    columns_of,
+    indexed,
+    result_lines,
+    write_failed,
+    write_invalid,
+)
 
 IndexResults = Literal["auto", "on", "off"]
 INDEX_UP_TO = 10_000
 """Rows of a job up to which `auto` writes an index."""
-
-_LOST = Reason(
-    "unresolved",
-    "Nothing came back for this row, and it could not be sent again. Retry it.",
-)
-
-
-class _Identified(msgspec.Struct):
-    custom_id: msgspec.Raw
-
-
-_identified = msgspec.json.Decoder(_Identified)
 
 
 class Assembler(msgspec.Struct, kw_only=True):
@@ -49,6 +41,7 @@ class Assembler(msgspec.Struct, kw_only=True):
     index_results: IndexResults
     retention_days: int
 
+    @headroom(2)
     def assemble(self, job_id: str) -> None:
         """May run twice: every output appears whole, with the same content."""
         job = self.ledger.job(job_id)
@@ -56,151 +49,80 @@ class Assembler(msgspec.Struct, kw_only=True):
             return
         if job.status != "planning":
             self.ledger.update_job(job_id, {"status": "assembling"})
-        ranges = list(range_results(self.work, job_id))
-        collected = list(all_collected(self.work, job_id))
-        found = self.work.find(layout.recipe(job_id))
-        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
-        parts = [part for each in ranges for part in each.parts]
-        parts += [part for each in collected for part in each.parts]
+        rows = all_rows(job_id, job.key, self.work)
+        recipe = stored_recipe(job_id, self.work)
         outputs = Outputs()
-        counts = RowCounts(total=sum(each.rows for each in ranges))
+        counts = RowCounts(total=rows.count)
         if counts.total:
-            outputs.results = self._write_results(job_id, ranges, parts, counts, recipe)
+            outputs.results = self._write_results(job_id, rows, counts, recipe)
             if recipe is not None and recipe.csv:
                 outputs.csv = self.results.uri(layout.result(job_id, "results.csv"))
-        failed = [part for each in ranges for part in each.failed]
-        failed += [part for each in collected for part in each.failed_parts]
-        kind = named(job.key)
-        is_csv = kind is not None and kind.format == "csv"
-        outputs.failed = self._write_failed(job_id, failed, ranges, is_csv=is_csv)
-        outputs.invalid = self._write_invalid(job_id, ranges, is_csv=is_csv)
+        if rows.failed:
+            key = layout.result(job_id, failed_name(is_csv=rows.is_csv))
+            with self.results.writer(key) as out:
+                write_failed(rows, self.work, out)
+            outputs.failed = self.results.uri(key)
+        if rows.unreadable:
+            key = layout.result(job_id, "invalid.txt")
+            with self.results.writer(key) as out:
+                write_invalid(rows, self.work, out)
+            outputs.invalid = self.results.uri(key)
         self.ledger.update_job(job_id, {"rows": counts, "outputs": outputs})
 
     def _write_results(
-        self,
-        job_id: str,
-        ranges: list[RangeResult],
-        parts: list[Part],
-        counts: RowCounts,
-        recipe: StoredRecipe | None,
+        self, job_id: str, rows: Rows, counts: RowCounts, recipe: StoredRecipe | None
     ) -> str:
         key = layout.result(job_id, "results.jsonl")
         with self.results.writer(key) as out, ExitStack() as stack:
-            lines = _numbered(_one_for_each(ranges, merged(parts, self.work)), counts)
+            csv = None
             if recipe is not None and recipe.csv:
                 other = self.results.writer(layout.result(job_id, "results.csv"))
-                sheet = self._sheet(stack.enter_context(other), recipe, ranges)
-                lines = _copied(lines, sheet, ranges)
-            if self._indexes(counts, recipe):
+                csv = stack.enter_context(other)
+            lines = result_lines(rows, self.work, recipe, counts, csv)
+            if is_indexed(self.index_results, rows.count, recipe):
                 expires_at = int(time.time()) + self.retention_days * 86_400
-                rows = _indexed(lines, out)
-                self.ledger.index_rows(job_id, self.results.uri(key), rows, expires_at)
+                index = indexed(lines, out)
+                self.ledger.index_rows(job_id, self.results.uri(key), index, expires_at)
             else:
                 for _, line in lines:
                     out.write(line)
         return self.results.uri(key)
 
-    def _indexes(self, counts: RowCounts, recipe: StoredRecipe | None) -> bool:
-        if recipe is not None and recipe.index is not None:
-            return recipe.index
-        return self.index_results == "on" or (
-            self.index_results == "auto" and counts.total <= INDEX_UP_TO
-        )
 
-    def _sheet(self, out: Writer, recipe: StoredRecipe, ranges: list[RangeResult]) -> ResultsSheet:
-        return ResultsSheet(out, recipe, _columns(ranges), self._records(ranges))
-
-    def _records(self, ranges: list[RangeResult]) -> Records:
-        return Records(merged([part for each in ranges for part in each.records], self.work))
-
-    def _write_failed(
-        self, job_id: str, parts: list[Part], ranges: list[RangeResult], *, is_csv: bool
-    ) -> str | None:
-        """A row of data as it came; what was made of it is ours."""
-        if not parts:
-            return None
-        key = layout.result(job_id, "failed.csv" if is_csv else "failed.jsonl")
-        records = self._records(ranges)
-        with self.results.writer(key) as out:
-            sheet = FailedSheet(out, _columns(ranges)) if is_csv else None
-            for row, payload in _once(merged(parts, self.work)):
-                record = records.find(row)
-                if sheet is None:
-                    out.write((payload if record is None else record) + b"\n")
-                elif record is not None:
-                    sheet.add(record)
-        return self.results.uri(key)
-
-    def _write_invalid(self, job_id: str, ranges: list[RangeResult], *, is_csv: bool) -> str | None:
-        parts = [part for each in ranges for part in each.unreadable]
-        if not parts:
-            return None
-        key = layout.result(job_id, "invalid.txt")
-        with self.results.writer(key) as out:
-            for _, payload in _once(merged(parts, self.work)):
-                line = msgspec.json.decode(payload, type=str).encode() if is_csv else payload
-                out.write(line + b"\n")
-        return self.results.uri(key)
+def all_rows(job_id: str, key: str, work: Objects) -> Rows:
+    """`key`: of the input."""
+    ranges = list(range_results(work, job_id))
+    collected = list(all_collected(work, job_id))
+    kind = named(key)
+    rows = Rows(
+        spans=[each.span for each in ranges],
+        parts=[part for each in ranges for part in each.parts],
+        failed=[part for each in ranges for part in each.failed],
+        unreadable=[part for each in ranges for part in each.unreadable],
+        records=[part for each in ranges for part in each.records],
+        columns=columns_of(ranges),
+        is_csv=kind is not None and kind.format == "csv",
+    )
+    rows.parts += [part for each in collected for part in each.parts]
+    rows.failed += [part for each in collected for part in each.failed_parts]
+    if is_deduped(ranges):
+        unsent = finish_unsent(job_id, rows.parts, ranges, work)
+        rows.parts += unsent.parts
+        rows.failed += unsent.failed_parts
+    return rows
 
 
-def _columns(ranges: list[RangeResult]) -> list[str]:
-    """In the order in which they came up."""
-    return list(dict.fromkeys(name for each in ranges for name in each.columns))
+def stored_recipe(job_id: str, work: Objects) -> StoredRecipe | None:
+    found = work.find(layout.recipe(job_id))
+    return None if found is None else msgspec.json.decode(found, type=StoredRecipe)
 
 
-def _once(lines: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    last = b""
-    for row, payload in lines:
-        if row != last:
-            yield row, payload
-        last = row
+def failed_name(*, is_csv: bool) -> str:
+    return "failed.csv" if is_csv else "failed.jsonl"
 
 
-def _copied(
-    lines: Iterable[tuple[int, bytes]], sheet: ResultsSheet, ranges: Iterable[RangeResult]
-) -> Iterator[tuple[int, bytes]]:
-    """Passes lines on, and into the sheet."""
-    keys = (row_key(piece.range, row) for piece in ranges for row in range(piece.rows))
-    for key, (row, line) in zip(keys, lines, strict=True):
-        sheet.add(key.encode(), line)
-        yield row, line
-
-
-def _one_for_each(
-    ranges: Iterable[RangeResult], lines: Iterator[tuple[bytes, bytes]]
-) -> Iterator[bytes]:
-    """The payload of every row of every range, in order."""
-    key, payload = next(lines, (b"", b""))
-    for piece in ranges:
-        for row in range(piece.rows):
-            wanted = row_key(piece.range, row).encode()
-            if key != wanted:
-                yield envelope.unresolved(_LOST)
-                continue
-            yield payload
-            while key == wanted:
-                key, payload = next(lines, (b"", b""))
-
-
-def _numbered(tails: Iterable[bytes], counts: RowCounts) -> Iterator[tuple[int, bytes]]:
-    """Row numbers and finished lines; counts them by status on the way."""
-    for row, tail in enumerate(tails):
-        match tail[:1]:
-            case envelope.SUCCEEDED:
-                counts.succeeded += 1
-            case envelope.INVALID:
-                counts.invalid += 1
-            case _:
-                counts.failed += 1
-        yield row, envelope.numbered(row, tail)
-
-
-def _indexed(lines: Iterable[tuple[int, bytes]], out: Writer) -> Iterator[IndexedRow]:
-    """Writes every line, and passes on those that have a `custom_id` to be found by."""
-    offset = 0
-    for row, line in lines:
-        out.write(line)
-        custom_id: object = msgspec.json.decode(_identified.decode(line).custom_id)
-        if isinstance(custom_id, str):
-            yield IndexedRow(row, custom_id, line, offset)
-        offset += len(line)
+def is_indexed(index_results: IndexResults, rows: int, recipe: StoredRecipe | None) -> bool:
+    """`rows`: of the whole job."""
+    if recipe is not None and recipe.index is not None:
+        return recipe.index
+    return index_results == "on" or (index_results == "auto" and rows <= INDEX_UP_TO)

@@ -9,7 +9,7 @@ import msgspec
 from functions.batch import waits
 from functions.batch.errors import Missing, ProviderError
 from functions.batch.model import BATCH_GONE, ProviderFile, Shard, ShardStep, Tag, now
-from functions.batch.ports import Alerts, Ledger, Provider
+from functions.batch.ports import Alerts, Ledger, Metrics, Provider
 
 TRIES = 5
 
@@ -19,12 +19,17 @@ class Cleaner(msgspec.Struct, kw_only=True):
     ledger: Ledger
     provider: Callable[[], Provider]
     alerts: Alerts
+    metrics: Metrics
 
     def clean_up(self, job_id: str, shard_id: str, step: ShardStep | None) -> ShardStep:
-        """One try. What cannot be deleted in five is recorded and told, and the job goes on."""
+        """One try. What cannot be deleted in five is recorded and told, and the job goes on.
+
+        Nothing is deleted of a shard that is not collected: its last call handed over."""
         shard = self.ledger.shard(job_id, shard_id)
-        if shard.status != "collected":
+        if shard.status == "cleaned":
             return ShardStep(next="done")
+        if shard.status != "collected":
+            return ShardStep(next="collect")
         tries = 1 if step is None or step.next != "again" else step.lap + 1
         left = [file for file in self._files(shard) if not self._deleted(file)]
         told = [f"{file.kind} {file.id}: {file.error}" for file in left]
@@ -46,6 +51,8 @@ class Cleaner(msgspec.Struct, kw_only=True):
                 f"Batchdrop: {len(told)} files left at {shard.provider}",
                 f"Job {job_id}, shard {shard_id}: " + "; ".join(told[:20]),
             )
+            # Before the shard says that it is cleaned: twice is better than never.
+            self.metrics.left(shard.provider, len(told))
         shard.status = "cleaned"
         self.ledger.save_shard(shard)
         return ShardStep(next="done")

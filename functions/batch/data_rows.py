@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -19,6 +20,10 @@ from functions.batch.tables import MOST_CHARACTERS, BadRecord, Table
 FILES = "_files/"
 MOST_DOCUMENT = 32_000_000
 """Bytes read of a document: above what any provider takes in a request."""
+
+SHARED_BY = 3
+"""Rows that have to name a document, of those that are made at once, for it to be cached: writing
+it costs twice its price, so that two rows would pay more than without."""
 
 _AT_ONCE = 8
 _MOST_ROWS = 200
@@ -62,11 +67,16 @@ class Documents:
         self._inputs = inputs
         folder = job.key.rpartition("/")[0]
         self._folder = f"{folder}/{FILES}" if folder else FILES
+        self._shared: set[str] = set()
 
     def attached(self, made: list[MadeRow], maker: RequestMaker) -> Iterator[MadeRow]:
         if not any(row.document for row in made):
             yield from made
             return
+        named = Counter(row.document for row in made if row.document)
+        self._shared = {
+            name for name, rows in named.items() if rows >= SHARED_BY or name in self._shared
+        }
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for start in range(0, len(made), _AT_ONCE):
                 some = made[start : start + _AT_ONCE]
@@ -91,7 +101,8 @@ class Documents:
                     f"s3_key is {_encode(row.document).decode()}; there is no such object below "
                     f"{self._folder} in the inbox.",
                 )
-            line = maker.attached(row.line, row.document, found)
+            shared = row.document in self._shared
+            line = maker.attached(row.line, row.document, found, shared=shared)
         except InvalidRow as error:
             custom_id = bytes(decode(row.line)["custom_id"])
             return MadeRow(code=error.code, message=error.message, custom_id=custom_id)

@@ -148,5 +148,58 @@ def _line(
     )
 
 
+class Told(msgspec.Struct):
+    """What of a finished row is as true of another one with the same request."""
+
+    status: str
+    text: msgspec.Raw
+    response: msgspec.Raw
+    error: msgspec.Raw
+    provider: msgspec.Raw
+    model: msgspec.Raw
+    batch_id: msgspec.Raw
+    mode: msgspec.Raw
+    round: int
+    cost_usd: msgspec.Raw
+
+
+_told = msgspec.json.Decoder(Told).decode
+_MARKS = {"succeeded": SUCCEEDED, "failed": FAILED}
+
+
+def told(line: bytes) -> Told:
+    """Of a line of results. Raises `msgspec.DecodeError`."""
+    return _told(line)
+
+
+def told_by_tail(tail: bytes) -> Told:
+    return _told(b"{" + tail[1:])
+
+
+def cached(told: Told, custom_id: bytes, *, sent_in: int) -> bytes:
+    """The tail of a row that was not sent, because another one had the same request: what became
+    of that, at no cost. Marked `cached` if it is an answer. `sent_in`: the round that sent the
+    other one, 0 for one of another job."""
+    return (
+        b'%b"custom_id":%b,"status":"%b","text":%b,"response":%b,"error":%b,"provider":%b,'
+        b'"model":%b,"batch_id":%b,"mode":%b,"round":%d,"usage":null,%b%b}'
+        % (
+            _MARKS[told.status],
+            custom_id,
+            told.status.encode(),
+            bytes(told.text),
+            bytes(told.response),
+            bytes(told.error),
+            bytes(told.provider),
+            bytes(told.model),
+            bytes(told.batch_id),
+            bytes(told.mode),
+            sent_in,
+            _NO_COST,
+            b',"cached":true' if told.status == "succeeded" else b"",
+        )
+    )
+
+
 def numbered(row: int, tail: bytes) -> bytes:
     return b'{"row":%d,%b\n' % (row, tail[1:])

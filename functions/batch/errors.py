@@ -3,8 +3,10 @@
     BatchdropError
     ├── InvalidRow            this line is not a request: the row ends as `invalid`
     ├── BadRecipe             a recipe cannot be used: its job is rejected
+    ├── NotChecked            an answer could not be held against its schema in time
     ├── InputChanged          the uploaded object is not there any more, or not the same
     ├── Conflict              another writer changed the ledger's record first
+    ├── UploadGone            an object in pieces was completed, or abandoned, before
     └── ProviderError         a provider's answer to a call of ours
         ├── KeyMissing        no API key is stored
         ├── AccountBlocked    key refused, credit exhausted, access closed: a person has to act
@@ -23,6 +25,17 @@ is tried again; after the others nothing was created. `Unconfirmed` comes of loo
 from __future__ import annotations
 
 from typing import Literal
+
+MOST_TEXT = 2_000
+"""Characters of what a provider says that are kept. A gateway's page, or a request that an error
+repeats, may have a megabyte; an item of the ledger and an event end long before."""
+
+
+MOST_CODE = 100
+
+
+def shortened(text: str, most: int = MOST_TEXT) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class BatchdropError(Exception):
@@ -45,6 +58,10 @@ class BadRecipe(BatchdropError):
     code = "bad_recipe"
 
 
+class NotChecked(BatchdropError):
+    """Whether an answer fits its schema would take too long to find out."""
+
+
 class InputChanged(BatchdropError):
     """The object that the upload's event named cannot be read any more."""
 
@@ -55,13 +72,17 @@ class Conflict(BatchdropError):
     """The record was changed by another writer since it was read."""
 
 
+class UploadGone(BatchdropError):
+    """The upload takes no more pieces: it was completed, or ended without an object."""
+
+
 class ProviderError(BatchdropError):
     """`code` is the provider's own where it gave one; `retry_after` in seconds."""
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+        self.code = shortened(code, MOST_CODE)
+        self.message = shortened(message)
+        super().__init__(f"{self.code}: {self.message}")
         self.retry_after = retry_after
 
 

@@ -22,6 +22,9 @@ LOWEST_INPUT, HIGHEST_INPUT = 80, 150
 SURE_LOWEST, SURE_HIGHEST = 90, 115
 """The same, once many rows have taught how the provider counts."""
 
+MOST_UNPRICED = 100
+"""Models without a price that are named: the estimate is kept in the job's item."""
+
 BYTES_A_TOKEN = 4
 """Of input that was not weighed: sources of an earlier release."""
 
@@ -81,7 +84,7 @@ def estimate(
             made.low = made.expected = made.high = None
             continue
         _add(made, weight, rates, allowance, known)
-    made.unpriced = sorted(set(made.unpriced))
+    made.unpriced = sorted(set(made.unpriced))[:MOST_UNPRICED]
     return made
 
 

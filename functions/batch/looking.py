@@ -15,6 +15,7 @@ from functions.batch.reading import Unreadable, decompress, named
 
 _ROWS = 20
 _BYTES = 1024 * 1024
+_LONGEST = 32 * 1024 * 1024
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -49,11 +50,12 @@ def _first_rows(job: Job, inputs: InputFiles) -> Iterator[bytes | Oversized]:
 
 
 def _beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Up to the last whole line of it, so that a row which is cut off is not looked at."""
+    """Up to the last whole line of it, so that a row which is cut off is not looked at; of a first
+    row that is very long at least that one."""
     data = b""
     for chunk in chunks:
-        data += chunk[: _BYTES - len(data)]
-        if len(data) >= _BYTES:
+        data += chunk
+        if len(data) >= _BYTES and (b"\n" in data or len(data) >= _LONGEST):
             data = data[: data.rfind(b"\n") + 1]
             break
     yield data

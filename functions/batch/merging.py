@@ -5,19 +5,33 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from functions.batch.lines import iter_lines, unpack_keyed
 from functions.batch.ports import Objects
+from functions.batch.seeking import before_key
 from functions.batch.work import Part
 
 
-def merged(parts: Iterable[Part], objects: Objects) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and payloads of all parts. A key that stands in two parts comes twice, in a row."""
+class Between(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys in `[first, end)`; `end` empty: all that follow."""
+
+    first: bytes
+    end: bytes = b""
+
+
+def merged(
+    parts: Iterable[Part], objects: Objects, between: Between | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and payloads of all parts, or of their lines between two keys. A key that stands in two
+    parts comes twice, in a row."""
     waiting = sorted(parts, key=lambda part: part.first, reverse=True)
     heads: list[tuple[bytes, int, bytes, Iterator[tuple[bytes, bytes]]]] = []
     opened = 0
     while heads or waiting:
         while waiting and (not heads or waiting[-1].first.encode() <= heads[0][0]):
-            stream = _lines(objects, waiting.pop().key)
+            part = waiting.pop()
+            stream = _lines(objects, part.key) if between is None else _some(objects, part, between)
             opened += 1
             _push(heads, opened, stream)
         if not heads:
@@ -41,7 +55,19 @@ def _push(
         heapq.heappush(heads, (head[0], number, head[1], stream))
 
 
-def _lines(objects: Objects, key: str) -> Iterator[tuple[bytes, bytes]]:
-    for line in iter_lines(objects.chunks(key)):
+def _lines(objects: Objects, key: str, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    for line in iter_lines(objects.chunks(key, start)):
         if isinstance(line, bytes):
             yield unpack_keyed(line)
+
+
+def _some(objects: Objects, part: Part, between: Between) -> Iterator[tuple[bytes, bytes]]:
+    first, end = between.first, between.end
+    if part.last.encode() < first or (end and part.first.encode() >= end):
+        return
+    inside = part.first.encode() >= first
+    for line in _lines(objects, part.key, 0 if inside else before_key(objects, part.key, first)):
+        if end and line[0] >= end:
+            return
+        if line[0] >= first:
+            yield line

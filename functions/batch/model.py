@@ -6,11 +6,13 @@ running job's earlier functions wrote. Unknown fields are ignored for the same r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from functions.batch.errors import MOST_CODE, MOST_TEXT, shortened
 from functions.batch.money import Bill, Estimate, JobLimits
 from functions.batch.rows import Group
 
@@ -50,6 +52,10 @@ CANARY_ROWS = 100
 MISSING_KEY = "missing_key"
 """Code of the rows of a provider for which nobody has stored a key."""
 
+_MOST_LINES = 1_000
+_MOST_SAID = 40_000  # characters, of up to four bytes each
+_SHORT = 100
+
 BATCH_GONE = "batch_gone"
 """Code of a batch that its provider does not know any more."""
 
@@ -69,6 +75,11 @@ class Reason(msgspec.Struct, frozen=True):
 
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        if len(self.message) > MOST_TEXT or len(self.code) > MOST_CODE:
+            msgspec.structs.force_setattr(self, "code", shortened(self.code, MOST_CODE))
+            msgspec.structs.force_setattr(self, "message", shortened(self.message))
 
 
 class RowCounts(msgspec.Struct, kw_only=True):
@@ -134,6 +145,28 @@ class Refusal(msgspec.Struct, kw_only=True):
     delay_seconds: int = 0
     account: bool = False
     capacity: bool = False
+
+    def __post_init__(self) -> None:
+        """Bounded, since it is kept in an item of the ledger: lines that are left out are sent
+        again, and named again."""
+        self.code = shortened(self.code, MOST_CODE)
+        self.message = shortened(self.message)
+        if len(self.lines) > _MOST_LINES or sum(map(_size, self.lines.values())) > _MOST_SAID:
+            self.lines = dict(_first(self.lines))
+
+
+def _size(reason: Reason) -> int:
+    return len(reason.code) + len(reason.message)
+
+
+def _first(lines: dict[int, Reason]) -> Iterator[tuple[int, Reason]]:
+    said = 0
+    for line, reason in sorted(lines.items())[:_MOST_LINES]:
+        reason = Reason(reason.code, shortened(reason.message, _SHORT))
+        said += _size(reason)
+        if said > _MOST_SAID:
+            return
+        yield line, reason
 
 
 class Progress(msgspec.Struct, kw_only=True):

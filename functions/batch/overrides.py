@@ -7,7 +7,7 @@ unless a key that begins with `batch_` says otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -31,10 +31,20 @@ def problem_of(prices: Mapping[str, object]) -> str | None:
     return None if "input" in prices else "the price of input is missing"
 
 
+def _names(model: str) -> Iterator[str]:
+    """Without its version, and, as Vertex takes a model with its path, without that."""
+    names = [model]
+    if model.startswith("vertex/"):
+        names.append(f"vertex/{model.rpartition('/')[2]}")
+    for name in names:
+        yield name
+        yield _VERSION.sub("", name)
+
+
 def overridden(model: str, overrides: Overrides) -> Rates | None:
     """`model` is `provider/model`. A price of a model holds for its dated versions too, unless
-    they have one of their own."""
-    prices = overrides.get(model) or overrides.get(_VERSION.sub("", model))
+    they have one of their own, and for the path by which Vertex may name it."""
+    prices = next((overrides[name] for name in _names(model) if name in overrides), None)
     if prices is None:
         return None
     amounts = {key: picodollars(value) // 1_000_000 for key, value in prices.items()}

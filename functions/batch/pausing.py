@@ -58,6 +58,14 @@ class Pauses(msgspec.Struct, kw_only=True):
             f"rest of its {shard.rows} rows goes again.",
         )
 
+    def endless(self, shard: Shard, seconds: int) -> None:
+        self.alerts.alert(
+            f"Batchdrop: a batch of {shard.model} does not end, though it was cancelled",
+            f"{shard.provider} batch {shard.batch_id} is {shard.provider_status} after "
+            f"{seconds // 3_600} hours. Its {shard.rows} rows count as failed; they are not sent "
+            "again, since it may still be answered, and billed.",
+        )
+
     def ambiguous(self, shard: Shard, batches: list[str]) -> None:
         self.alerts.alert(
             f"Batchdrop: shard {shard.shard_id} of {shard.job_id} is parked",

@@ -12,7 +12,7 @@ from functions.batch.errors import BadRecipe, InputChanged
 from functions.batch.looking import look
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Reason
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
-from functions.batch.reading import named
+from functions.batch.reading import MAX_GZ_BYTES, TooLarge, named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.tables import encoding_named
 
@@ -26,11 +26,13 @@ _MOST_RECIPE_BYTES = 256 * 1024
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest` lists the ranges, as the workflow's map reads them. `lap` counts the waits."""
+    """`manifest` lists the ranges, as the workflow's map reads them. `lap` counts the waits.
+    `dedupe`: the recipe says so."""
 
     next: Literal["shard", "report", "wait"]
     manifest: str = ""
     lap: int = 0
+    dedupe: bool = False
 
 
 class _Rejected(Exception):
@@ -50,6 +52,7 @@ class Planner(msgspec.Struct, kw_only=True):
     recipes: Recipes
     dialects: Sequence[Dialect]
     split_bytes: int
+    max_gz_bytes: int = MAX_GZ_BYTES
 
     def plan(self, job_id: str, lap: int = 0) -> Plan:
         """A job that was planned before keeps its plan: its input may be gone by now. `lap` says
@@ -61,7 +64,7 @@ class Planner(msgspec.Struct, kw_only=True):
         if job.verdict is not None or job.status in FINAL_JOB_STATUSES:
             return Plan(next="report")
         if self.objects.find(manifest) is not None:
-            return Plan(next="shard", manifest=manifest)
+            return Plan(next="shard", manifest=manifest, dedupe=self._dedupes(job_id))
         try:
             job = self._check(job)
             recipe = self._recipe(job, lap)
@@ -78,10 +81,16 @@ class Planner(msgspec.Struct, kw_only=True):
             changes["limits"] = recipe.limits
         self.ledger.update_job(job_id, changes)
         self.objects.put(manifest, msgspec.json.encode(_ranges(job, self.split_bytes)))
-        return Plan(next="shard", manifest=manifest)
+        dedupe = recipe is not None and recipe.dedupe
+        return Plan(next="shard", manifest=manifest, dedupe=dedupe)
+
+    def _dedupes(self, job_id: str) -> bool:
+        found = self.objects.find(layout.recipe(job_id))
+        return found is not None and msgspec.json.decode(found, type=StoredRecipe).dedupe
 
     def _check(self, job: Job) -> Job:
-        if named(job.key) is None:
+        kind = named(job.key)
+        if kind is None:
             raise _Rejected(
                 "wrong_name",
                 f"{job.key!r} does not end in {ENDINGS}. Rename it and drop it again.",
@@ -92,6 +101,13 @@ class Planner(msgspec.Struct, kw_only=True):
             raise _Rejected(error.code, str(error)) from error
         if not job.bytes:
             raise _Rejected("empty", "The file is empty. Drop one with a request on each line.")
+        if kind.compressed and job.bytes > self.max_gz_bytes:
+            raise _Rejected(
+                TooLarge.code,
+                f"The compressed file has {job.bytes} bytes; allowed are {self.max_gz_bytes} "
+                "(max_gz_bytes), because it can only be read from its beginning. Split it, or "
+                "drop it unpacked: that is read in parallel.",
+            )
         return job
 
     def _recipe(self, job: Job, lap: int) -> StoredRecipe | None:

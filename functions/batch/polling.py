@@ -18,6 +18,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import (
     BATCH_GONE,
+    GAVE_UP,
     BatchState,
     Job,
     ProviderFile,
@@ -33,6 +34,9 @@ from functions.batch.reserving import Reserver
 
 GONE_LAPS = 5
 """A batch that is not found for so many laps in a row is gone."""
+
+GIVE_UP = 2
+"""So many times `stuck_after` a batch is waited for that was cancelled and does not end."""
 
 _AT_ONCE = timedelta(hours=1)
 _ASKED = 3  # other open batches that are looked for, before they are called gone as well
@@ -83,6 +87,8 @@ class Poller(msgspec.Struct, kw_only=True):
             self.pauses.working(job_id)
         if state.outcome is not None:
             return self._ended(shard, state)
+        if step.waited > GIVE_UP * self.stuck_after:
+            return self._give_up(shard, state, step)
         self._note_progress(shard, state)
         wait = self._next_wait(step, state.retry_after)
         return laps.sliced(
@@ -103,7 +109,12 @@ class Poller(msgspec.Struct, kw_only=True):
     ) -> Shard:
         if shard.cancel_sent:
             return shard
-        provider.cancel(batch_id)
+        try:
+            provider.cancel(batch_id)
+        except (Missing, AccountBlocked, KeyMissing):
+            raise
+        except ProviderError:
+            return shard  # asked for again on the next lap; the batch may have ended all the same
         if not job.cancel_requested:
             self.pauses.stuck(shard, step.waited)
         shard.cancel_sent = True
@@ -195,6 +206,18 @@ class Poller(msgspec.Struct, kw_only=True):
         shard.ended_at = now()
         self.ledger.save_shard(shard)
         return ShardStep(next="collect")
+
+    def _give_up(self, shard: Shard, state: BatchState, step: ShardStep) -> ShardStep:
+        """It does not even end when it is cancelled. It may still be billed, so that its rows are
+        not sent again."""
+        self.pauses.endless(shard, step.waited)
+        refusal = Refusal(
+            code=GAVE_UP,
+            message=f"Batch {shard.batch_id} did not end in {step.waited // 3_600} hours, although "
+            f"it was cancelled: it is {state.status}.",
+            then="fail",
+        )
+        return self._ended(shard, msgspec.structs.replace(state, refusal=refusal))
 
     def _judged(self, shard: Shard, refusal: Refusal | None) -> Refusal | None:
         """A shard that was too much for the queue though it was alone in it is split."""

@@ -24,7 +24,17 @@ from functions.batch.model import (
 from functions.batch.pricing import Rates
 from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
-from functions.batch.rows import Answer, Cut, Group, IndexedRow, Limits, ParsedRow, Weight
+from functions.batch.rows import (
+    Answer,
+    Cut,
+    Group,
+    IndexedRow,
+    Limits,
+    ParsedRow,
+    StoredAnswer,
+    Weight,
+)
+from functions.batch.work import Piece
 
 
 class Writer(Protocol):
@@ -44,8 +54,13 @@ class Objects(Protocol):
         """Keeps what is there already."""
         ...
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The object's bytes in bounded pieces; a broken read resumes."""
+    def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes from `start` on, in bounded pieces; a broken read resumes."""
+        ...
+
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        """At most `size` bytes from `start` on: fewer, or none, at the object's end; None where
+        there is no object."""
         ...
 
     def upload(self, path: Path, key: str) -> None: ...
@@ -56,9 +71,36 @@ class Objects(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys, and the bytes of each object."""
+        ...
+
     def delete(self, keys: Iterable[str]) -> None: ...
 
     def uri(self, key: str) -> str: ...
+
+
+class PieceObjects(Objects, Protocol):
+    """A bucket in which several functions can write one object, each some of its pieces. A piece
+    has a number from 1 to 10,000; all but the last have at least 5 MiB, none more than 5 GiB
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
+
+    def begin(self, key: str) -> str:
+        """The name of a new upload, of which nothing is seen until it is completed."""
+        ...
+
+    def put_piece(self, key: str, upload: str, number: int, data: bytes) -> str:
+        """Its tag. A piece that was put before is replaced. Raises `UploadGone`."""
+        ...
+
+    def complete(self, key: str, upload: str, pieces: Sequence[Piece]) -> None:
+        """The object appears, made of these pieces in the order of their numbers. Raises
+        `UploadGone`, perhaps also where it was completed before."""
+        ...
+
+    def abandon(self, prefix: str) -> None:
+        """Ends all uploads below the prefix that were not completed, and frees their pieces."""
+        ...
 
 
 class InputFiles(Protocol):
@@ -97,8 +139,9 @@ class RequestMaker(Protocol):
         """What each row, a JSON object, came to, in order."""
         ...
 
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
-        """A line that was made, with the document that its row names. Raises `InvalidRow`."""
+    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
+        """A line that was made, with the document that its row names. `shared`: other rows name it
+        too. Raises `InvalidRow`."""
         ...
 
     def close(self) -> None: ...
@@ -182,10 +225,17 @@ class Ledger(Protocol):
     def left(self, provider: str) -> Iterator[ProviderFile]: ...
 
     def index_rows(
-        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+        self,
+        job_id: str,
+        results: str,
+        rows: Iterable[IndexedRow],
+        expires_at: int,
+        *,
+        beside_others: bool = False,
     ) -> None:
         """`results` is the address of the file that the rows' offsets point into; `expires_at`
-        in seconds since 1970."""
+        in seconds since 1970. Of rows with the same id the first has the id's own place, or, where
+        they are written `beside_others`, whichever was written first."""
         ...
 
     def learned(self, provider: str, model: str) -> Learned:
@@ -195,6 +245,19 @@ class Ledger(Protocol):
     def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
         """Adds a lesson, atomically. `once` names it: given again, it adds nothing, and the answer
         is False."""
+        ...
+
+
+class EarlierAnswers(Protocol):
+    """Where the answer to a request lies, by the request's digest in hex."""
+
+    def find(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, StoredAnswer]]:
+        """Those that have not expired, for digests of which each comes once; in any order."""
+        ...
+
+    def remember(self, answers: Iterable[tuple[bytes, StoredAnswer]], expires_at: int) -> None:
+        """In the place of what was known of the same digests. `expires_at` in seconds since
+        1970."""
         ...
 
 
@@ -429,6 +492,11 @@ class Metrics(Protocol):
 
     def job(self, job: Job) -> None:
         """Of a job that has ended."""
+        ...
+
+    def left(self, provider: str, count: int) -> None:
+        """What could not be deleted at the provider, told by whoever gave it up for now. Whoever
+        runs twice may tell it twice."""
         ...
 
 

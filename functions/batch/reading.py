@@ -12,6 +12,13 @@ from functions.batch.errors import BatchdropError
 
 Format = Literal["jsonl", "csv"]
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+MAX_GZ_BYTES = 10 << 30
+"""Of a compressed upload: it can only be read from its beginning, by one call after the other."""
+
+MAX_UNZIPPED_BYTES = 100 << 30
+"""Read of a compressed file: what is there is unpacked again from its beginning by every leg, at
+some 250 MB/s, so in 7 minutes."""
+
 _PIECE = 8 * 1024 * 1024
 
 
@@ -26,6 +33,34 @@ class Unreadable(BatchdropError):
     """A compressed upload that is damaged or cut off."""
 
     code = "damaged"
+
+
+class TooLarge(Unreadable):
+    """A compressed upload that holds more than is read of one."""
+
+    code = "input_too_large"
+
+
+def bounded(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Raises `TooLarge` before there are more than `most` bytes."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(
+                f"Unpacked, the file has more than {most} bytes, which is as much as is read of a "
+                "compressed one (max_unzipped_bytes): nothing was sent. Split it, or drop it "
+                "unpacked."
+            )
+        yield chunk
+
+
+def skipped(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Without the first `size` bytes."""
+    for chunk in chunks:
+        if size < len(chunk):
+            yield chunk[size:] if size else chunk
+        size = max(size - len(chunk), 0)
 
 
 def named(key: str) -> Named | None:

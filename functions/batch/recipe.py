@@ -31,10 +31,12 @@ class MadeRow(msgspec.Struct, array_like=True):
 
 class SharedPrefix(msgspec.Struct, kw_only=True):
     """What rows were meant to share of a prompt cache: its tokens, estimated, null if there is no
-    text that all of them begin with; and the fewest that each model caches, where that is known."""
+    text that all of them begin with; the fewest that each model caches, where that is known; and
+    how long the provider keeps what one batch has written, 0 where it does not say."""
 
     tokens: int | None = None
     least: dict[str, int] = {}
+    kept_seconds: int = 0
 
 
 class StoredRecipe(msgspec.Struct, kw_only=True):
@@ -59,6 +61,7 @@ class StoredRecipe(msgspec.Struct, kw_only=True):
     limits: JobLimits = msgspec.field(default_factory=JobLimits)
     prefix: SharedPrefix | None = None
     canary: bool = True
+    dedupe: bool = False
     v: int = 1
 
     @property

@@ -13,8 +13,11 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch import canary, layout
+from functions.batch import canary, layout, priming
+from functions.batch.deduped import answered_before, to_be_sent
+from functions.batch.estimating import stored_prices
 from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
+from functions.batch.outgrown import ONE_CALL, outgrows
 from functions.batch.ports import Approvals, Events, Ledger, Objects
 from functions.batch.pricing import model_of
 from functions.batch.recipe import StoredRecipe
@@ -47,7 +50,8 @@ class Rerun(msgspec.Struct, kw_only=True):
 
 class RoundPlan(msgspec.Struct, kw_only=True):
     """`taken`: the shards whose remainders are in this round's shards. `held`: what waits for the
-    canary to come back. `refusal`: why none of the shards is to be sent."""
+    canary to come back or, if it `primes`, for the cache to be written. `refusal`: why none of the
+    shards is to be sent."""
 
     number: int
     shards: list[PlannedShard]
@@ -55,6 +59,7 @@ class RoundPlan(msgspec.Struct, kw_only=True):
     taken: list[str]
     held: list[Source] = []
     refusal: Refusal | None = None
+    primes: bool = False
     v: int = 1
 
 
@@ -69,10 +74,11 @@ class ShardRun(msgspec.Struct, kw_only=True):
 
 class Round(msgspec.Struct, kw_only=True):
     """`shards` is filled for an inline round only; else the map reads `manifest`. `ask`: a person
-    has to say first whether the next round may open; `number` is still the last one's."""
+    has to say first whether the next round may open; `number` is still the last one's. `slices`:
+    there is nothing to run, as with `none`, and the results are too much for one call."""
 
     number: int
-    run: Literal["none", "inline", "distributed", "ask"]
+    run: Literal["none", "slices", "inline", "distributed", "ask"]
     shards: list[ShardRun]
     manifest: str
 
@@ -91,6 +97,7 @@ def open_round(
     approvals: Approvals,
     unanswered: bool = False,
     canary_above: int = canary.ABOVE,
+    one_call: int = ONE_CALL,
 ) -> Round:
     """`unanswered`: the job waited for a person as long as one may."""
     if ledger.job(job_id).verdict is not None:
@@ -102,7 +109,7 @@ def open_round(
             plan = _plan(job_id, earlier, ledger, objects, limits_of)
         else:
             plan = _first_plan(job_id, objects, limits_of, canary_above)
-        if earlier and earlier[-1].held and not plan.held:
+        if earlier and earlier[-1].held and not (plan.held or earlier[-1].primes):
             word = _word(job_id, earlier, ledger, objects, approvals, unanswered=unanswered)
             if word == "ask":
                 manifest = layout.round_manifest(job_id, number - 1)
@@ -118,7 +125,10 @@ def open_round(
     _tell(job_id, plan, ledger, objects, events)
     runs = [_start(job_id, planned) for planned in plan.shards]
     runs += [_restart(job_id, rerun) for rerun in plan.reruns]
-    return _as_round(job_id, number, runs, objects)
+    opened = _as_round(job_id, number, runs, objects)
+    if opened.run == "none" and outgrows(job_id, objects, one_call):
+        opened.run = "slices"
+    return opened
 
 
 def _stored_plan(objects: Objects, job_id: str, number: int) -> RoundPlan | None:
@@ -159,12 +169,17 @@ def _earlier(objects: Objects, job_id: str, number: int) -> list[RoundPlan]:
 
 
 def _first_plan(job_id: str, objects: Objects, limits_of: LimitsOf, canary_above: int) -> RoundPlan:
-    sources = [source for result in range_results(objects, job_id) for source in result.sources]
+    sources = to_be_sent(objects, job_id, range_results(objects, job_id))
     held: list[Source] = []
-    if canary.is_due(sources, canary_above) and _has_canary(objects, job_id):
-        sources, held = canary.split(sources)
+    primes = False
+    recipe = _recipe(objects, job_id)
+    if canary.is_due(sources, canary_above) and (recipe is None or recipe.canary):
+        sources, held = canary.split(sources)  # and it writes the cache as well
+    elif recipe is not None and recipe.prefix is not None:
+        sources, held = priming.split(sources, recipe, stored_prices(objects, job_id))
+        primes = bool(held)
     shards = pack(sources, 1, limits_of)
-    return RoundPlan(number=1, shards=shards, reruns=[], taken=[], held=held)
+    return RoundPlan(number=1, shards=shards, reruns=[], taken=[], held=held, primes=primes)
 
 
 def _plan(
@@ -174,7 +189,7 @@ def _plan(
     objects: Objects,
     limits_of: LimitsOf,
 ) -> RoundPlan:
-    """While the canary is not in, only its own broken shards run again."""
+    """While what went first is not in, only its own broken shards run again."""
     number = earlier[-1].number + 1
     done = {shard_id for plan in earlier for shard_id in plan.taken}
     runs = Counter(run.shard_id for plan in earlier for run in (*plan.shards, *plan.reruns))
@@ -192,7 +207,10 @@ def _plan(
             waits = waits or shard.status != "collected"
     held = earlier[-1].held
     if held and waits:
-        return RoundPlan(number=number, shards=[], reruns=reruns, taken=[], held=held)
+        primes = earlier[-1].primes
+        return RoundPlan(
+            number=number, shards=[], reruns=reruns, taken=[], held=held, primes=primes
+        )
     return RoundPlan(
         number=number,
         shards=pack(sources + held, number, limits_of),
@@ -201,9 +219,9 @@ def _plan(
     )
 
 
-def _has_canary(objects: Objects, job_id: str) -> bool:
+def _recipe(objects: Objects, job_id: str) -> StoredRecipe | None:
     found = objects.find(layout.recipe(job_id))
-    return found is None or msgspec.json.decode(found, type=StoredRecipe).canary
+    return None if found is None else msgspec.json.decode(found, type=StoredRecipe)
 
 
 def range_results(objects: Objects, job_id: str) -> Iterator[RangeResult]:
@@ -299,6 +317,7 @@ def _tell(job_id: str, plan: RoundPlan, ledger: Ledger, objects: Objects, events
     for result in all_collected(objects, job_id):
         counts.succeeded += result.succeeded
         counts.failed += result.failed
+    counts.succeeded += answered_before(objects, job_id, ranges)
     changes: dict[str, object] = {"rows": counts, "round": plan.number}
     if plan.shards:
         changes |= _expected(plan.shards, ledger)

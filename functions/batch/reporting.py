@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 import msgspec
 
 from functions.batch import layout
 from functions.batch.cache_report import cache_report
 from functions.batch.costs import cost, paid, spent, total
+from functions.batch.deduped import dedupe_report, find_copied, find_deduped, is_deduped
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     Job,
@@ -20,11 +22,14 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.money import Bill
-from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects
+from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects, PieceObjects
 from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.route_bills import routed
 from functions.batch.tally import Problems
+
+MOST_MODELS = 200
+"""That an event names: it ends at 256 kB."""
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -37,7 +42,7 @@ class Failure(msgspec.Struct, kw_only=True):
 class Reporter(msgspec.Struct, kw_only=True):
     ledger: Ledger
     work: Objects
-    results: Objects
+    results: PieceObjects
     events: Events
     budgets: Budgets
     metrics: Metrics
@@ -50,6 +55,7 @@ class Reporter(msgspec.Struct, kw_only=True):
         self.budgets.settle(job_id, spent(shards))
         if job.status not in FINAL_JOB_STATUSES:
             job.bill = total(shards)
+            self._tell_left(job_id, shards)
             job = self._end(job, failure)
             self.metrics.job(job)
         summary = self._summary(job, shards)
@@ -58,8 +64,23 @@ class Reporter(msgspec.Struct, kw_only=True):
         for file in self.ledger.files(job_id):
             if file.deleted_at is None:
                 self.ledger.note_left(file)
+        if self.work.find(layout.cut(job_id)) is not None:
+            self.results.abandon(layout.everything(job_id))
         self._publish(job, shards)
         return job.status
+
+    def _tell_left(self, job_id: str, shards: list[Shard]) -> None:
+        """Files of shards that nobody will clean any more; what a clean-up gave up, it has told
+        itself."""
+        uncleaned = {shard.shard_id for shard in shards if shard.status != "cleaned"}
+        files = self.ledger.files(job_id) if uncleaned else ()
+        left = Counter(
+            file.provider
+            for file in files
+            if file.deleted_at is None and file.shard_id in uncleaned
+        )
+        for provider, count in left.items():
+            self.metrics.left(provider, count)
 
     def _end(self, job: Job, failure: Failure | None) -> Job:
         unread = job.rows is None and job.cancel_requested
@@ -104,8 +125,11 @@ class Reporter(msgspec.Struct, kw_only=True):
         assert job.rows is not None
         lost = job.rows.total - job.rows.succeeded
         problems = Problems()
-        problems.merge(each.problems for each in range_results(self.work, job.job_id))
+        ranges = list(range_results(self.work, job.job_id))
+        problems.merge(each.problems for each in ranges)
         problems.merge(each.problems for each in all_collected(self.work, job.job_id))
+        copied = find_copied(self.work, job.job_id) if is_deduped(ranges) else None
+        problems.merge([] if copied is None else [copied.problems])
         found = problems.commonest()
         if not lost or found is None:
             return None
@@ -144,6 +168,7 @@ class Reporter(msgspec.Struct, kw_only=True):
             "cost": cost(job.estimate, shards),
             **self._routes(job, recipe),
             **cache_report(recipe, shards),
+            **self._dedupe(job, recipe),
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }
@@ -173,6 +198,12 @@ class Reporter(msgspec.Struct, kw_only=True):
             "one_model": {"model": recipe.model, **paid(one)},
         }
 
+    def _dedupe(self, job: Job, recipe: StoredRecipe | None) -> dict[str, object]:
+        if recipe is None or not recipe.dedupe:
+            return {}
+        deduped = find_deduped(self.work, job.job_id)
+        return dedupe_report(deduped, find_copied(self.work, job.job_id))
+
     def _provider_files(self, job_id: str) -> dict[str, object]:
         files = list(self.ledger.files(job_id))
         left = [file for file in files if file.deleted_at is None]
@@ -199,10 +230,24 @@ class Reporter(msgspec.Struct, kw_only=True):
             "reason": job.reason,
             "input": _input(job),
             "rows": job.rows,
-            "cost": cost(job.estimate, shards),
+            "cost": _told(cost(job.estimate, shards)),
             "outputs": job.outputs,
         }
         self.events.publish(detail_type, detail)
+
+
+def _told(costs: dict[str, object]) -> dict[str, object]:
+    """What of the costs an event can hold: of very many models the summary alone tells."""
+    models = costs["by_model"]
+    assert isinstance(models, dict)
+    return (
+        costs
+        if len(cast("dict[str, object]", models)) <= MOST_MODELS
+        else {
+            **costs,
+            "by_model": None,
+        }
+    )
 
 
 def _input(job: Job) -> dict[str, object]:

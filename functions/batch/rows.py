@@ -111,14 +111,28 @@ class Cut(msgspec.Struct, frozen=True):
     alone: bool = False
 
 
+INLINE_BYTES = 100_000
+"""A longer line is referred to by the index, in the results file: an item ends at 400 kB."""
+
+
 class IndexedRow(msgspec.Struct, frozen=True):
     """A finished row, to be found by its `custom_id`; `line` is its line of `results.jsonl`, at
-    `offset` in bytes."""
+    `offset` in bytes. Of one that is only referred to, its `length` is enough."""
 
     row: int
     custom_id: str
     line: bytes
     offset: int
+    length: int = 0
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """Where the line of a row lies in the `results.jsonl` of its job, in bytes, without its
+    newline."""
+
+    job_id: str
+    offset: int
+    length: int
 
 
 class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):

@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 
 from functions.batch import layout
-from functions.batch.lines import KEY_LENGTH, Transit, iter_lines, unpack_row
+from functions.batch.depth import headroom
+from functions.batch.lines import KEY_LENGTH, Oversized, Transit, iter_lines, unpack_row
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
+from functions.batch.sorting import Ahead
 from functions.batch.work import ShardManifest, Source
 
 
@@ -44,8 +46,21 @@ def packed_rows(shard: Shard, objects: Objects) -> Iterator[bytes]:
 
 def _lines(objects: Objects, source: Source) -> Iterator[bytes]:
     end = source.skip + source.take if source.take else None
-    for line in islice(iter_lines(objects.chunks(source.key)), source.skip, end):
+    lines = iter_lines(objects.chunks(source.key))
+    if source.left_out:
+        lines = _without(lines, iter_lines(objects.chunks(source.left_out)))
+    for line in islice(lines, source.skip, end):
         if isinstance(line, bytes):
+            yield line
+
+
+def _without(
+    lines: Iterator[bytes | Oversized], keys: Iterator[bytes | Oversized]
+) -> Iterator[bytes | Oversized]:
+    """Both come in order of the keys."""
+    left_out = Ahead(key for key in keys if isinstance(key, bytes))
+    for line in lines:
+        if isinstance(line, Oversized) or left_out.at(line[:KEY_LENGTH]) is None:
             yield line
 
 
@@ -63,6 +78,7 @@ def key_of(identity: str) -> str:
     return identity[1 : KEY_LENGTH + 1]
 
 
+@headroom(1)
 def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path) -> None:
     """The shard as the provider's input file."""
     opening, between, closing = dialect.framing

@@ -4,8 +4,9 @@ hold; and into the parts of those that can never be sent."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -19,27 +20,24 @@ from functions.batch.data_rows import (
     make,
     table_rows,
 )
+from functions.batch.deadline import Remaining, unlimited
+from functions.batch.depth import headroom
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
-from functions.batch.lines import (
-    Oversized,
-    each,
-    pack_fresh,
-    pack_keyed,
-    range_blocks,
-    row_blocks,
-    row_key,
-)
+from functions.batch.identity import IdentitySpool
+from functions.batch.legs import MOST_DATA, WORTH_A_LEG, Leg
+from functions.batch.lines import Oversized, each, pack_fresh, pack_keyed, row_key
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.moulds import Moulds
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
-from functions.batch.reading import Unreadable, decompress, named
+from functions.batch.range_input import RangeInput, RangeOfInput
+from functions.batch.reading import MAX_UNZIPPED_BYTES, Unreadable
 from functions.batch.recipe import MadeRow, StoredRecipe
-from functions.batch.rows import Group, Limits, ParsedRow
+from functions.batch.rows import Group, Limits, ParsedRow, Weight
 from functions.batch.spools import PartSpools, SourceSpool
 from functions.batch.tables import BadTable, Table
 from functions.batch.tally import Problems
-from functions.batch.work import RangeResult, Source
+from functions.batch.work import RangeResult, Rest, Source
 
 MOST_OPEN_GROUPS = 200
 """Files that a function may hold open are limited; a file with more models than this gets more
@@ -60,14 +58,6 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class RangeOfInput(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes `[start, end)` of an input; `end` null: to its end."""
-
-    number: int
-    start: int
-    end: int | None
-
-
 def shard_range(
     job: Job,
     piece: RangeOfInput,
@@ -78,68 +68,116 @@ def shard_range(
     dialects: Sequence[Dialect],
     recipes: Recipes,
     caps: Caps,
+    remaining: Remaining = unlimited,
+    max_unzipped_bytes: int = MAX_UNZIPPED_BYTES,
 ) -> RangeResult | None:
     """Stores the range's rows and returns what it held; once stored, it is not read again.
 
+    Where the time that is `remaining` does not suffice, what is returned is a leg that has a
+    `rest`: the same call again goes on with it.
+
     An input that cannot be read to its end rejects the job (None): nothing was sent yet.
     """
-    stored = objects.find(layout.range_result(job.job_id, piece.number))
-    if stored is not None:
-        return msgspec.json.decode(stored, type=RangeResult)
-    found = objects.find(layout.recipe(job.job_id))
-    recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        closing(
-            _RowSorter(job, piece.number, objects, dialects, caps, Path(directory), recipe)
-        ) as sorter,
-    ):
-        try:
-            if recipe is None or not recipe.makes_requests:
-                for block in row_blocks(_blocks(job, piece, inputs), at_start=piece.start == 0):
+    source = RangeInput(job, piece, inputs, max_unzipped_bytes)
+    reader = _Reader(job, piece.number, source, Documents(job, inputs), recipes, objects)
+    last: RangeResult | None = None
+    for number in count():
+        key = layout.range_result(job.job_id, piece.number, number)
+        stored = objects.find(key)
+        if stored is not None:
+            last = msgspec.json.decode(stored, type=RangeResult)
+        elif last is not None and remaining() < WORTH_A_LEG and not reader.fresh:
+            return last
+        else:
+            try:
+                last = reader.read(number, last, Leg(remaining), dialects, caps)
+            except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
+                reason = Reason(error.code, str(error))
+                ledger.update_job(job.job_id, {"verdict": "rejected", "reason": reason})
+                return None
+            objects.put(key, msgspec.json.encode(last))
+        if last.rest is None:
+            return last
+    raise AssertionError("unreachable")
+
+
+class _Reader:
+    """Of one range of an input. `fresh`: it has read no leg of it yet."""
+
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        source: RangeInput,
+        documents: Documents,
+        recipes: Recipes,
+        objects: Objects,
+    ) -> None:
+        self.fresh = True
+        self._job = job
+        self._number = number
+        self._source = source
+        self._documents = documents
+        self._recipes = recipes
+        self._objects = objects
+        self._recipe: StoredRecipe | None = None
+
+    def read(
+        self,
+        number: int,
+        before: RangeResult | None,
+        leg: Leg,
+        dialects: Sequence[Dialect],
+        caps: Caps,
+    ) -> RangeResult:
+        if self.fresh:
+            found = self._objects.find(layout.recipe(self._job.job_id))
+            if found is not None:
+                self._recipe = msgspec.json.decode(found, type=StoredRecipe)
+        self.fresh = False
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            closing(
+                _RowSorter(
+                    self._job,
+                    self._number,
+                    self._objects,
+                    dialects,
+                    caps,
+                    Path(directory),
+                    self._recipe,
+                    leg=number,
+                    first=0 if before is None else before.span.end,
+                )
+            ) as sorter,
+        ):
+            rest = None if before is None else before.rest
+            if self._recipe is None or not self._recipe.makes_requests:
+                for block in self._source.blocks(leg, rest):
                     if isinstance(block, Oversized):
                         sorter.take(block)
                     else:
                         sorter.take_all(block)
             else:
-                _make_requests(job, piece, recipe, inputs, recipes, sorter)
-        except (Unreadable, InputChanged, BadTable, BadRecipe) as error:
-            reason = Reason(error.code, str(error))
-            ledger.update_job(job.job_id, {"verdict": "rejected", "reason": reason})
-            return None
-        result = sorter.finish()
-    objects.put(layout.range_result(job.job_id, piece.number), msgspec.json.encode(result))
-    return result
+                leg.most = MOST_DATA
+                self._make_requests(self._recipe, leg, rest, sorter)
+            return sorter.finish(leg.rest)
 
-
-def _make_requests(
-    job: Job,
-    piece: RangeOfInput,
-    recipe: StoredRecipe,
-    inputs: InputFiles,
-    recipes: Recipes,
-    sorter: _RowSorter,
-) -> None:
-    kind = named(job.key)
-    with closing(recipes.maker(recipe)) as maker:
-        if kind is not None and kind.format == "csv":
-            table = Table(_chunks(job, 0, inputs), recipe.encoding)
-            sorter.columns = dict.fromkeys(table.columns)
-            rows = table_rows(table, recipe)
-        else:
-            blocks = row_blocks(_blocks(job, piece, inputs), at_start=piece.start == 0)
-            rows = line_rows(each(blocks), sorter.dialects, sorter.columns if recipe.csv else None)
-        make(rows, maker, sorter, Documents(job, inputs))
-
-
-def _blocks(job: Job, piece: RangeOfInput, inputs: InputFiles) -> Iterator[list[bytes] | Oversized]:
-    return range_blocks(_chunks(job, max(piece.start - 1, 0), inputs), piece.start, piece.end)
-
-
-def _chunks(job: Job, start: int, inputs: InputFiles) -> Iterator[bytes]:
-    kind = named(job.key)
-    chunks = inputs.chunks(job, start)
-    return decompress(chunks) if kind is not None and kind.compressed else chunks
+    def _make_requests(
+        self, recipe: StoredRecipe, leg: Leg, rest: Rest | None, sorter: _RowSorter
+    ) -> None:
+        with closing(self._recipes.maker(recipe)) as maker:
+            if self._source.is_csv:
+                table = Table(self._source.chunks(0), recipe.encoding, self._source.chunks)
+                sorter.columns = dict.fromkeys(table.columns)
+                rows = table_rows(table, recipe)
+                if rest is not None:
+                    table.go_to(rest.place)
+                rows = leg.records(table, rows)
+            else:
+                lines = each(self._source.blocks(leg, rest))
+                rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
+            make(rows, maker, sorter, self._documents)
 
 
 class _RowSorter:
@@ -152,6 +190,9 @@ class _RowSorter:
         caps: Caps,
         directory: Path,
         recipe: StoredRecipe | None,
+        *,
+        leg: int = 0,
+        first: int = 0,
     ) -> None:
         self.dialects = dialects
         self.columns: dict[str, None] = {}
@@ -162,18 +203,23 @@ class _RowSorter:
         self._objects = objects
         self._caps = caps
         self._directory = directory
-        self._counts = RowCounts()
+        self._first = first
+        self._counts = RowCounts(total=first)
         self._open: dict[Group, SourceSpool] = {}
         self._limits: dict[Group, Limits] = {}
         self._sources: list[Source] = []
         self._stored = 0
         self._parts = PartSpools(objects, directory)
         self._problems = Problems()
-        origin = f"range-{number:06d}"
+        origin = self._origin = f"range-{number:06d}" + (f"-leg-{leg:04d}" if leg else "")
         self._part = layout.part(self._job_id, origin)
         self._failed = layout.failed_part(self._job_id, origin)
         self._unreadable = layout.unreadable_part(self._job_id, origin)
         self._records = layout.record_part(self._job_id, origin)
+        self._identities: IdentitySpool | None = None
+        if recipe is not None and recipe.dedupe:
+            key = layout.identities(self._job_id, origin)
+            self._identities = IdentitySpool(recipe, key, directory)
         self._routes: dict[int, int] = {}
         self._last: Dialect | None = None  # whose the row before was: most files have one
         self._moulds = Moulds(self._prefix)
@@ -232,11 +278,12 @@ class _RowSorter:
                 line, fields = self._with_model(line, fields)
             self._keep(key, line, dialect.parse(line, fields), dialect)
             self._last = dialect
-        except InvalidRow as error:
+        except (InvalidRow, RecursionError) as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
-            custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
-            self._set_aside(key, data, error, custom_id)
+            with headroom(1):
+                custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
+            self._set_aside(key, data, _invalid(error), custom_id)
 
     def take_made(self, row: DataRow, made: MadeRow) -> None:
         """What a recipe made of a row of data."""
@@ -254,9 +301,9 @@ class _RowSorter:
             parsed = dialect.parse(made.line, fields)
             self._keep(key, made.line, parsed, dialect, made.route)
             self._routes[made.route] = self._routes.get(made.route, 0) + 1
-        except InvalidRow as error:
+        except (InvalidRow, RecursionError) as error:
             # Its record is kept already, and stands in for it.
-            self._set_aside(key, b"", error, custom_id)
+            self._set_aside(key, b"", _invalid(error), custom_id)
 
     def take_nothing(self, row: RowOfNothing) -> None:
         self._set_aside(self._next_key(), row.text, row.error, b"null")
@@ -291,8 +338,10 @@ class _RowSorter:
             self._store(self._open.pop(group))
             spool = None
         if spool is None:
-            spool = self._open_spool(group)
+            spool = self._open_spool(group, weight)
         spool.add(key, pack_fresh(key, line, weight, route), weight)
+        if self._identities is not None:
+            self._identities.add(key, line, row, dialect, spool.key, made=route is not None)
 
     def _limits_of(self, group: Group, dialect: Dialect) -> Limits:
         limits = self._limits.get(group)
@@ -300,13 +349,16 @@ class _RowSorter:
             limits = self._limits[group] = self._caps.lower(dialect.limits(group))
         return limits
 
-    def _open_spool(self, group: Group) -> SourceSpool:
+    def _open_spool(self, group: Group, first: Weight) -> SourceSpool:
         if len(self._open) >= MOST_OPEN_GROUPS:
             fullest = max(self._open, key=lambda other: self._open[other].weight.bytes)
             self._store(self._open.pop(fullest))
         self._stored += 1
-        key = layout.rows(self._job_id, f"range-{self._number:06d}", self._stored)
-        spool = self._open[group] = SourceSpool(group, key, self._directory)
+        key = layout.rows(self._job_id, self._origin, self._stored)
+        shares = self._recipe is not None and self._recipe.prefix is not None
+        opening = Weight().plus(first) if shares else None
+        spool = SourceSpool(group, key, self._directory, opening=opening)
+        self._open[group] = spool
         return spool
 
     def _store(self, spool: SourceSpool) -> None:
@@ -325,13 +377,17 @@ class _RowSorter:
         for spool in self._open.values():
             spool.close()
         self._parts.close()
+        if self._identities is not None:
+            self._identities.close()
 
-    def finish(self) -> RangeResult:
+    def finish(self, rest: Rest | None) -> RangeResult:
         for spool in self._open.values():
             self._store(spool)
         return RangeResult(
             range=self._number,
-            rows=self._counts.total,
+            rows=self._counts.total - self._first,
+            start=self._first,
+            rest=rest,
             invalid=self._counts.invalid,
             sources=sorted(self._sources, key=lambda source: source.first),
             parts=self._parts.store(self._part),
@@ -341,7 +397,14 @@ class _RowSorter:
             records=self._parts.store(self._records),
             columns=list(self.columns),
             routes=self._routes,
+            identities=self._identities and self._identities.store(self._objects),
         )
+
+
+def _invalid(error: InvalidRow | RecursionError) -> InvalidRow:
+    if isinstance(error, InvalidRow):
+        return error
+    return InvalidRow("too_deep", "The row is nested too deep: no provider takes so many levels.")
 
 
 def _unknown_shape() -> InvalidRow:

@@ -83,7 +83,13 @@ class ResultsSheet:
     Of an input without columns, which holds requests, there is the `custom_id`."""
 
     def __init__(
-        self, out: Writer, recipe: StoredRecipe, columns: Sequence[str], records: Records
+        self,
+        out: Writer,
+        recipe: StoredRecipe,
+        columns: Sequence[str],
+        records: Records,
+        *,
+        header: bool = True,
     ) -> None:
         self._rows = _Rows(out)
         self._records = records
@@ -92,8 +98,9 @@ class ResultsSheet:
         if recipe.schema is not None:
             schema = msgspec.json.decode(recipe.schema, type=_Schema)
             self._fields = list(schema.properties) or None
-        own = ["status", *(self._fields or ["text"]), "error", "cost_usd"]
-        self._rows.row([guarded(name) for name in (*(self._columns or ["custom_id"]), *own)])
+        if header:
+            own = ["status", *(self._fields or ["text"]), "error", "cost_usd"]
+            self._rows.row([guarded(name) for name in (*(self._columns or ["custom_id"]), *own)])
 
     def add(self, key: bytes, line: bytes) -> None:
         """`line` is the row's line of `results.jsonl`."""
@@ -135,9 +142,10 @@ def _cell(raw: msgspec.Raw) -> str:
 class FailedSheet:
     """The input's own rows under its header, as they were: it may be dropped again."""
 
-    def __init__(self, out: Writer, columns: Sequence[str]) -> None:
+    def __init__(self, out: Writer, columns: Sequence[str], *, header: bool = True) -> None:
         self._rows = _Rows(out)
-        self._rows.row(columns)
+        if header:
+            self._rows.row(columns)
 
     def add(self, record: bytes) -> None:
         self._rows.row(_cells(record))

@@ -67,12 +67,22 @@ class PartSpools:
 
 
 class SourceSpool:
-    """Rows of one group, and what they weigh."""
+    """Rows of one group, and what they weigh. `opening`: see `Source`."""
 
-    def __init__(self, group: Group, key: str, directory: Path, *, alone: bool = False) -> None:
+    def __init__(
+        self,
+        group: Group,
+        key: str,
+        directory: Path,
+        *,
+        alone: bool = False,
+        opening: Weight | None = None,
+    ) -> None:
         self.group = group
+        self.key = key
         self.weight = Weight()
         self._alone = alone
+        self._opening = opening
         self._head: Head | None = None
         self._spool = Spool(key, directory)
 
@@ -104,6 +114,7 @@ class SourceSpool:
             alone=self._alone,
             delay_seconds=delay_seconds,
             head=self._head,
+            opening=self._opening,
         )
 
     def close(self) -> None:

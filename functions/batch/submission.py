@@ -54,6 +54,10 @@ _LONGEST_DOUBT = 1_800
 _RESTAGE_AFTER = 5
 """Laps in which a staged file stays invisible before it is uploaded again."""
 
+_TELL_AFTER = 10
+"""Laps after which it is not the file that is missing, but, say, the service's path for batches: a
+person has to look."""
+
 _SPLIT_AFTER = 2
 """Laps in which the queue is too full for a shard, though no other of ours is in it, before the
 shard is taken to be too big for it."""
@@ -250,9 +254,12 @@ class Submitter(msgspec.Struct, kw_only=True):
                 self.pauses.blocked(shard, error)
                 wait = waits.blocked_wait(troubles)
             case NotVisible() | Missing():
-                if troubles >= _RESTAGE_AFTER:
-                    self._forget_staged(shard)
                 wait = waits.trouble_wait(troubles, most=300)
+                if troubles >= _TELL_AFTER:
+                    self.pauses.blocked(shard, error)
+                    wait = waits.blocked_wait(troubles - _TELL_AFTER)
+                if troubles and troubles % _RESTAGE_AFTER == 0:
+                    self._forget_staged(shard)
             case OverCapacity():
                 alone = self.reserver.refused(shard)
                 if alone and troubles >= _SPLIT_AFTER and shard.rows > 1:

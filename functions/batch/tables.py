@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -59,17 +59,24 @@ class Table:
     nothing but blank lines.
     """
 
-    def __init__(self, chunks: Iterable[bytes], encoding: str | None) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        encoding: str | None,
+        reopen: Callable[[int], Iterable[bytes]] | None = None,
+    ) -> None:
+        """`reopen` gives the chunks from a byte on, for `go_to`."""
         beginning, chunks = _beginning(iter(chunks))
         marked = next((name for mark, name in _MARKS if beginning.startswith(mark)), None)
         self.encoding = marked or encoding or "utf-8"
-        text = io.TextIOWrapper(
-            io.BufferedReader(_Bytes(chunks), _PIECE),
+        self._bytes = _Bytes(chunks, reopen)
+        self._text = io.TextIOWrapper(
+            io.BufferedReader(self._bytes, _PIECE),
             self.encoding,
             errors="surrogateescape",
             newline="",
         )
-        self._lines = _Lines(text)
+        self._lines = _Lines(self._text)
         self._lines.delimiter = _delimiter(*self._lines.sample())
         self._reader = csv.reader(self._lines, delimiter=self._lines.delimiter, strict=True)
         self.columns = self._header()
@@ -91,6 +98,20 @@ class Table:
         if not _is_text("".join(first)):
             raise BadTable(f"The header cannot be read. {self._undecodable()}")
         return first
+
+    @property
+    def taken(self) -> int:
+        """Bytes read so far, some of them ahead."""
+        return self._bytes.tell()
+
+    def place(self) -> str | None:
+        """Where the next record begins, to be told to `go_to`; None while lines that were sampled
+        are still to come. It names a byte, and what the decoder knew there."""
+        return None if self._lines.ahead else str(self._text.tell())
+
+    def go_to(self, place: str) -> None:
+        self._lines.ahead.clear()
+        self._text.seek(int(place))
 
     def rows(self) -> Iterator[list[str] | BadRecord]:
         """Each has as many cells as there are columns."""
@@ -146,12 +167,29 @@ class Table:
 
 
 class _Bytes(io.RawIOBase):
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(
+        self, chunks: Iterator[bytes], reopen: Callable[[int], Iterable[bytes]] | None
+    ) -> None:
         self._chunks = chunks
+        self._reopen = reopen
         self._left = memoryview(b"")
+        self._position = 0
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return self._reopen is not None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """To a byte, or nowhere: to be told where it stands."""
+        if whence == io.SEEK_CUR and not offset:
+            return self._position
+        if self._reopen is None or whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek")
+        self._chunks, self._left = iter(self._reopen(offset)), memoryview(b"")
+        self._position = offset
+        return offset
 
     def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         while not self._left:
@@ -162,6 +200,7 @@ class _Bytes(io.RawIOBase):
         size = min(len(buffer), len(self._left))
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
+        self._position += size
         return size
 
 
@@ -172,24 +211,24 @@ class _Lines:
     def __init__(self, text: io.TextIOWrapper) -> None:
         self.delimiter = ","
         self.oversized = False
+        self.ahead: list[str] = []
         self._text = text
-        self._ahead: list[str] = []
         self._taken: list[str] = []
         self._size = 0
 
     def sample(self) -> tuple[list[str], bool]:
         """The first lines, which are still to come, and whether there are more."""
         size = 0
-        while len(self._ahead) < _SAMPLE_LINES and size < _SAMPLE_CHARACTERS:
+        while len(self.ahead) < _SAMPLE_LINES and size < _SAMPLE_CHARACTERS:
             try:
                 line = self._text.readline(_SAMPLE_CHARACTERS)
             except UnicodeError as error:
                 raise _undecoded(self._text.encoding, error) from error
             if not line:
-                return list(self._ahead), False
-            self._ahead.append(line)
+                return list(self.ahead), False
+            self.ahead.append(line)
             size += len(line)
-        return list(self._ahead), True
+        return list(self.ahead), True
 
     def begin(self) -> None:
         self.oversized = False
@@ -222,7 +261,7 @@ class _Lines:
         return line
 
     def _piece(self) -> str:
-        return self._ahead.pop(0) if self._ahead else self._text.readline(_PIECE)
+        return self.ahead.pop(0) if self.ahead else self._text.readline(_PIECE)
 
     def _skip(self, text: str, *, quoted: bool) -> None:
         """To the end of the record that `text` goes on with, as the reader would find it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from functions.batch.errors import shortened
 from functions.batch.model import Reason
 from functions.batch.rows import RowError
 from functions.batch.work import Tally
@@ -16,7 +17,7 @@ class Problems:
     def note(self, problem: Reason | RowError, count: int = 1) -> None:
         known = self.by_code.get(problem.code)
         if known is None:
-            self.by_code[problem.code] = Tally(count=count, message=problem.message)
+            self.by_code[problem.code] = Tally(count=count, message=shortened(problem.message))
         else:
             known.count += count
 

@@ -14,7 +14,7 @@ import msgspec
 
 from functions.batch.errors import KeyMissing, Missing, ProviderError
 from functions.batch.model import FINAL_JOB_STATUSES, Owned, ProviderFile, Shard, now
-from functions.batch.ports import Alerts, Ledger, Provider
+from functions.batch.ports import Alerts, Ledger, Metrics, Provider
 
 PATIENCE = timedelta(days=7)
 
@@ -37,6 +37,7 @@ class Janitor(msgspec.Struct, kw_only=True):
     ledger: Ledger
     provider: Callable[[], Provider]
     alerts: Alerts
+    metrics: Metrics
 
     def tidy(self) -> Tidied:
         """One look. A provider without a key has nothing of ours that could be reached."""
@@ -58,6 +59,7 @@ class Janitor(msgspec.Struct, kw_only=True):
                 f"Batchdrop: {len(done.left)} files left at {self.name}",
                 "The daily look could not delete: " + "; ".join(done.left[:_TOLD]),
             )
+            self.metrics.left(self.name, len(done.left))
         return done
 
     def _look(self, provider: Provider, file: ProviderFile, done: Tidied) -> None:

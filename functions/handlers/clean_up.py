@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.cleaning import Cleaner
 from functions.handlers import wiring
 from functions.handlers.steps import step_of, told
@@ -19,6 +20,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=wiring.ledger(settings.jobs_table),
         provider=wiring.provider(settings),
         alerts=wiring.alerts(settings.alert_topic),
+        metrics=EmbeddedMetrics(),
     )
     return told(
         "clean_up", event, cleaner.clean_up(event["job_id"], event["shard_id"], step_of(event))

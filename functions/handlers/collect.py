@@ -7,6 +7,7 @@ from typing import Any
 from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.collecting import Collector
 from functions.handlers import wiring
+from functions.handlers.deadline import remaining
 from functions.settings import ProviderSettings
 
 wiring.preload()
@@ -26,5 +27,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         fitting=wiring.fitting,
         max_rounds=settings.max_rounds,
     )
-    collector.collect(event["job_id"], event["shard_id"])
+    collector.collect(event["job_id"], event["shard_id"], remaining(context))
     return {}

@@ -18,7 +18,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         recipes=wiring.recipes(),
         dialects=wiring.DIALECTS,
         split_bytes=settings.split_bytes,
+        max_gz_bytes=settings.max_gz_bytes,
     )
     result = planner.plan(event["job_id"], event.get("plan", {}).get("lap", 0))
     manifest = {"bucket": settings.work_bucket, "key": result.manifest}
-    return {"next": result.next, "lap": result.lap, "manifest": manifest}
+    return {
+        "next": result.next,
+        "lap": result.lap,
+        "manifest": manifest,
+        "dedupe": result.dedupe,
+    }

@@ -22,6 +22,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         limits_of=wiring.limits_of(settings),
         approvals=wiring.approvals(settings.jobs_table),
         unanswered="canary_unanswered" in event,
+        one_call=settings.assemble_bytes,
     )
     manifest = {"bucket": settings.work_bucket, "key": opened.manifest}
     return {**msgspec.to_builtins(opened), "manifest": manifest}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.sharding import RangeOfInput, shard_range
+from functions.batch.range_input import RangeOfInput
+from functions.batch.sharding import shard_range
 from functions.handlers import wiring
+from functions.handlers.deadline import remaining
 from functions.settings import ShardSettings
 
 
@@ -21,5 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         dialects=wiring.DIALECTS,
         recipes=wiring.recipes(),
         caps=wiring.caps(settings),
+        remaining=remaining(context),
+        max_unzipped_bytes=settings.max_unzipped_bytes,
     )
     return {}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools import Logger
 
+from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.tidying import Janitor
 from functions.handlers import wiring
 from functions.settings import ProviderSettings
@@ -24,6 +25,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=wiring.ledger(settings.jobs_table),
         provider=wiring.provider(settings),
         alerts=wiring.alerts(settings.alert_topic),
+        metrics=EmbeddedMetrics(),
     )
     done: dict[str, Any] = msgspec.to_builtins(janitor.tidy())
     _logger.info("tidy", extra=done)

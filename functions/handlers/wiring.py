@@ -12,6 +12,7 @@ from importlib import import_module
 
 import msgspec
 
+from functions.aws.answers import DynamoAnswers
 from functions.aws.approvals import DynamoApprovals
 from functions.aws.budgets import DynamoBudgets
 from functions.aws.clients import client
@@ -56,6 +57,10 @@ def approvals(table: str) -> DynamoApprovals:
 
 def rollups(table: str) -> DynamoRollups:
     return DynamoRollups(client("dynamodb"), table)
+
+
+def earlier_answers(table: str) -> DynamoAnswers:
+    return DynamoAnswers(client("dynamodb"), table)
 
 
 def workflows() -> JobWorkflow:

@@ -57,6 +57,11 @@ def raw_json(raw: msgspec.Raw | bytes) -> float:
     return 0.0 if data in (b"", b"null", b"[]", b"{}") else json_tokens(data)
 
 
+MOST_COUNT = 10**9
+"""What a row may ask for, as far as it is counted: sums of larger numbers have more digits than an
+item of the ledger takes. The row itself is sent as it is."""
+
+
 def positive(value: object) -> int:
     """A count, or 0 where there is none."""
-    return value if type(value) is int and value > 0 else 0
+    return min(value, MOST_COUNT) if type(value) is int and value > 0 else 0

@@ -11,6 +11,9 @@ from functions.batch.errors import InvalidRow
 ID_ROOM = 64
 """Bytes that our id and its key may add to a line."""
 
+MOST_MODEL = 256
+"""Characters of a model's name: it gets into keys of the ledger, which end at 1,024 bytes."""
+
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _text = msgspec.json.Decoder(str)
 
@@ -67,6 +70,15 @@ def parted(line: bytes, name: bytes, *, above: int) -> tuple[bytes, bytes] | Non
     if not end or line[begin : begin + 1] != b"{":
         return None
     return b"%b0%b" % (line[:begin], line[end:]), line[begin:end]
+
+
+def check_model(model: str) -> None:
+    """Raises `InvalidRow` for a name that no model has."""
+    if len(model) > MOST_MODEL:
+        raise InvalidRow(
+            "bad_model",
+            f"The model's name has {len(model)} characters; no model's has more than {MOST_MODEL}.",
+        )
 
 
 def check_nul(line: bytes) -> None:

@@ -56,6 +56,7 @@ class RecipeFiles:
             limits=_limits(recipe),
             prefix=caching.shared_prefix(recipe),
             canary=recipe.canary == "auto",
+            dedupe=recipe.dedupe,
         )
 
     def maker(self, recipe: StoredRecipe) -> RequestMaker:

@@ -14,10 +14,15 @@ import msgspec
 
 from functions.batch.recipe import SharedPrefix
 from functions.batch.tokens import json_tokens, text_tokens
-from functions.recipes.templates import is_template
+from functions.providers.anthropic.tokens import block_tokens
+from functions.providers.content import Record, string, tokens_of
+from functions.recipes.prefixes import Prefix, prefix_of
 
 if TYPE_CHECKING:
     from functions.recipes.model import Recipe
+
+KEPT_SECONDS = 3_600
+"""Of what is marked, from its last use on. OpenAI keeps it for minutes, Google does not say."""
 
 _OPENAI = 1_024
 _GEMINI = {"gemini-2": 2_048, "gemini-3": 4_096}
@@ -43,17 +48,27 @@ def least_tokens(provider: str, model: str) -> int | None:
 
 
 def shared_prefix(recipe: Recipe) -> SharedPrefix | None:
-    """Tools come before `system` in what providers cache."""
-    if recipe.cache == "off" or recipe.system is None or recipe.provider is None:
+    """Without the documents that rows may share beside it: they are not known yet."""
+    if recipe.cache == "off" or recipe.provider is None:
         return None
-    if is_template(recipe.system):
+    prefix = prefix_of(recipe.params, recipe.system, recipe.messages)
+    if prefix.is_empty and recipe.system is not None:
         return SharedPrefix()
-    tools = recipe.params.get("tools")
-    tokens = text_tokens(recipe.system)
-    if tools:
-        tokens += json_tokens(msgspec.json.encode(tools))
     names = (recipe.model, recipe.escalate_to, *(route.model for route in recipe.routes))
     known = {name: least_tokens(recipe.provider, name) for name in names if name}
     return SharedPrefix(
-        tokens=round(tokens), least={name: least for name, least in known.items() if least}
+        tokens=round(_tokens(prefix, recipe.provider)),
+        least={name: least for name, least in known.items() if least},
+        kept_seconds=KEPT_SECONDS if recipe.provider == "anthropic" and not prefix.by_hand else 0,
     )
+
+
+def _tokens(prefix: Prefix, provider: str) -> float:
+    tokens = text_tokens(prefix.system or "")
+    if prefix.tools:
+        tokens += json_tokens(msgspec.json.encode(prefix.tools))
+    return tokens + tokens_of(prefix.parts, block_tokens if provider == "anthropic" else _text)
+
+
+def _text(part: Record) -> float:
+    return text_tokens(string(part.get("text")))

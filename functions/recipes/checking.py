@@ -13,6 +13,7 @@ from functions.providers.openai import dialect as openai
 from functions.providers.vertex import dialect as vertex
 from functions.recipes import schemas
 from functions.recipes.model import FOR_NATIVE_ROWS, Recipe
+from functions.recipes.prefixes import prefix_of
 from functions.recipes.reading import Unreadable, read
 from functions.recipes.requests import CHAT, COMPLETIONS, CONVERSES, TAKES_INPUT
 from functions.recipes.sentences import sentence, shown
@@ -137,7 +138,10 @@ def _length(recipe: Recipe, endpoint: str) -> Iterator[str]:
 
 
 def _caching(recipe: Recipe) -> Iterator[str]:
-    if recipe.cache == "auto" and recipe.system is None:
+    """Claude's rows may share documents: whether they do, their table says."""
+    if recipe.cache == "off" or recipe.system is not None or recipe.provider == "anthropic":
+        return
+    if prefix_of(recipe.params, None, recipe.messages).is_empty:
         yield 'cache is "auto", but there is no system that rows could share; add one, or say off.'
 
 

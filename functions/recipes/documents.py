@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from functions.batch.errors import InvalidRow
+from functions.recipes.prefixes import marked
 
 MOST_TEXT = 8_000_000
 _MOST: dict[str, tuple[int, int]] = {
@@ -36,11 +37,16 @@ _TAKEN: dict[str, tuple[str, ...]] = {
 }
 
 
-def part(provider: str, endpoint: str, name: str, data: bytes) -> bytes:
-    """As JSON. Raises `InvalidRow`."""
+def part(provider: str, endpoint: str, name: str, data: bytes, *, mark: bool = False) -> bytes:
+    """As JSON. `mark`: the prompt up to here is to be cached. Raises `InvalidRow`."""
+    made = _part(provider, endpoint, name, data)
+    return _encode(marked(made) if mark else made)
+
+
+def _part(provider: str, endpoint: str, name: str, data: bytes) -> dict[str, Any]:
     media = _media(data)
     if media is None:
-        return _encode(_text(provider, endpoint, _decoded(name, data)))
+        return _text(provider, endpoint, _decoded(name, data))
     if media not in _TAKEN.get(provider, (media,)):
         raise InvalidRow("bad_document", f"{name} is {media}, which {provider} does not take.")
     most = _MOST[provider][media == _PDF]
@@ -50,7 +56,7 @@ def part(provider: str, endpoint: str, name: str, data: bytes) -> bytes:
             f"{name} has more than {most} bytes, which is what {provider} takes of {media}.",
         )
     encoded = base64.b64encode(data).decode()
-    return _encode(_file(provider, endpoint, name.rpartition("/")[2], media, encoded))
+    return _file(provider, endpoint, name.rpartition("/")[2], media, encoded)
 
 
 def text_part(provider: str, endpoint: str, text: str) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class Recipe(_Part):
     )
     escalate_to: ModelName | None = Field(default=None, description=_MODEL)
     cache: Literal["auto", "off"] = Field(default="off", description="auto or off")
-    dedupe: Annotated[bool, _not_built(False)] = Field(default=False, description="true or false")
+    dedupe: bool = Field(default=False, description="true or false")
     canary: Literal["auto", "off"] = Field(default="auto", description="auto or off")
     max_cost_usd: Dollars | None = Field(default=None, description=_AMOUNT)
     approve_above_usd: Dollars | None = Field(default=None, description=_AMOUNT)
@@ -209,7 +209,7 @@ class Recipe(_Part):
 
 FOR_NATIVE_ROWS = frozenset(
     {
-        *("max_cost_usd", "approve_above_usd", "prices", "output", "canary"),
+        *("max_cost_usd", "approve_above_usd", "prices", "output", "canary", "dedupe"),
         *("mode", "deadline_hours", "on_deadline", "schedule", "timezone", "priority"),
     }
 )

@@ -41,6 +41,7 @@ class RenderProcess:
         instructions = msgspec.json.decode(recipe, type=Instructions)
         instructions.mark = f"document {secrets.token_hex(16)}"
         self._instructions = instructions
+        self._marks = instructions.marks_documents
         self._recipe = msgspec.json.encode(instructions)
         self._row_seconds = row_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,9 +61,10 @@ class RenderProcess:
                 return [_stopped(self._row_seconds)]
         return [made for row in rows for made in self.make([row])]
 
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
         recipe = self._instructions
-        part = documents.part(recipe.provider, recipe.endpoint, name, document)
+        mark = shared and self._marks
+        part = documents.part(recipe.provider, recipe.endpoint, name, document, mark=mark)
         return line.replace(msgspec.json.encode(recipe.mark), part, 1)
 
     def _ask(self, rows: Sequence[bytes]) -> list[MadeRow]:

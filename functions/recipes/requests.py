@@ -9,6 +9,7 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/control-generat
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from functions.providers.anthropic import dialect as anthropic
 from functions.providers.vertex import dialect as vertex
 from functions.recipes import schemas
-from functions.recipes.templates import is_template
+from functions.recipes.prefixes import Place, Prefix, marked, prefix_of
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -28,12 +29,6 @@ CONVERSES = frozenset({CHAT, RESPONSES, anthropic.ENDPOINT, vertex.GENERATE})
 """Endpoints that take a system prompt, messages and a schema."""
 
 SCHEMA_NAME = "answer"
-
-SHORTEST_PREFIX = 512
-"""Characters: hardly any text has more tokens than that, and no provider caches fewer than 512 (see
-`functions.recipes.caching`). What is marked and yet too short is not cached, at no cost."""
-
-_CACHED: dict[str, str] = {"type": "ephemeral", "ttl": "1h"}
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
@@ -69,11 +64,17 @@ class Instructions(msgspec.Struct, kw_only=True):
     mark: str = ""
 
     @property
-    def prefix(self) -> str | None:
-        """What all rows begin with, if it is long enough to be cached by anybody."""
-        if self.cache == "off" or self.system is None or is_template(self.system):
+    def prefix(self) -> Prefix | None:
+        """What all rows begin with, if it is to be cached."""
+        if self.cache == "off":
             return None
-        return self.system if len(self.system) >= SHORTEST_PREFIX else None
+        return prefix_of(self.params, self.system, self.messages)
+
+    @property
+    def marks_documents(self) -> bool:
+        """Whether a document that several rows name is to be cached with what comes before it."""
+        prefix = self.prefix if self.provider == anthropic.PROVIDER else None
+        return prefix is not None and prefix.documents and not prefix.by_hand
 
 
 class Asked(msgspec.Struct):
@@ -109,9 +110,11 @@ class _OpenAI:
             own[_openai_length(recipe.endpoint)] = recipe.max_tokens
         if recipe.response_schema is not None:
             own.update(_openai_schema(recipe.endpoint, recipe.response_schema))
-        if recipe.prefix is not None:
+        prefix = recipe.prefix
+        if prefix is not None and prefix.is_long:
             # Requests with one key go to where their prefix is cached already.
-            own["prompt_cache_key"] = hashlib.sha256(recipe.prefix.encode()).hexdigest()[:32]
+            shared = _encode([prefix.tools, prefix.system, prefix.parts])
+            own["prompt_cache_key"] = hashlib.sha256(shared).hexdigest()[:32]
         self._same = _encoded(_merged(recipe.params, own))
 
     def line(self, custom_id: bytes, model: str, asked: Asked) -> bytes:
@@ -156,17 +159,37 @@ class _Anthropic:
             own["output_config"] = {
                 "format": {"type": "json_schema", "schema": recipe.response_schema}
             }
-        self._same = _encoded(_merged(recipe.params, own))
+        self._mark = recipe.mark
         self._system: msgspec.Raw | None = None
-        if recipe.prefix is not None:
-            block = {"type": "text", "text": recipe.prefix, "cache_control": _CACHED}
-            self._system = msgspec.Raw(_encode([block]))
+        self._last: Place | None = None
+        prefix = recipe.prefix
+        if prefix is not None and prefix.is_long and not prefix.by_hand:
+            self._last = prefix.last
+            if prefix.system is not None:
+                block = marked({"type": "text", "text": prefix.system})
+                self._system = msgspec.Raw(_encode([block]))
+            elif prefix.tools and isinstance(prefix.tools[-1], dict):
+                own["tools"] = [*prefix.tools[:-1], marked(cast("Json", prefix.tools[-1]))]
+        self._same = _encoded(_merged(recipe.params, own))
 
     def line(self, custom_id: bytes, model: str, asked: Asked) -> bytes:
         said: Json = {} if asked.system is None else {"system": self._system or asked.system}
         said["messages"] = asked.messages or [Message("user", asked.text)]
+        if self._last is not None:
+            self._mark_part(asked.messages or (), self._last)
         params = _encode({"model": model, **self._same, **said})
         return b'{"custom_id":%b,"params":%b}' % (custom_id, params)
+
+    def _mark_part(self, messages: Sequence[Message], place: Place) -> None:
+        """Not behind a row's document: what all rows share ends there."""
+        message = messages[place.message]
+        content: object = message.content
+        parts = cast("list[Any]", content) if isinstance(content, list) else [content]
+        if self._mark and parts[0] == self._mark:
+            return
+        part: object = parts[place.part]
+        block = cast("Json", part) if isinstance(part, dict) else {"type": "text", "text": part}
+        message.content = [*parts[: place.part], marked(block), *parts[place.part + 1 :]]
 
 
 class _Vertex:

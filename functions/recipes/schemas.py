@@ -11,6 +11,9 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from functions.batch.errors import NotChecked
+from functions.recipes.stopping import Patience, TooSlow
+
 Schema = dict[str, Any]
 
 _SHOWN = 200
@@ -121,9 +124,10 @@ def is_strict(schema: Schema) -> bool:
     return True
 
 
-def checker(schema: bytes) -> Callable[[bytes], str | None]:
+def checker(schema: bytes, patience: Patience | None = None) -> Callable[[bytes], str | None]:
     """Tells of an answer's text (as JSON) why it does not fit, or None if it does. No reference is
-    ever fetched."""
+    ever fetched. Raises `NotChecked` where that takes too long, as a pattern may."""
+    bound = patience or Patience()
     validator = Draft202012Validator(msgspec.json.decode(schema), registry=Registry())
 
     def misfit(text: bytes) -> str | None:
@@ -135,12 +139,22 @@ def checker(schema: bytes) -> Callable[[bytes], str | None]:
         except (msgspec.DecodeError, RecursionError) as error:
             return f"The answer is not JSON: {error}."
         try:
-            found = best_match(cast("Any", validator).iter_errors(value))
+            found = bound.run(lambda: best_match(cast("Any", validator).iter_errors(value)))
+        except TooSlow as error:
+            raise NotChecked(_slow(bound)) from error
         except (Unresolvable, RecursionError) as error:
             return f"The answer could not be held against the schema: {_short(str(error))}."
         return None if found is None else f"The answer does not fit the schema: {_told(found)}."
 
     return misfit
+
+
+def _slow(bound: Patience) -> str:
+    if bound.exhausted:
+        told = "The answer was not held against the schema: others before it took too long."
+    else:
+        told = f"Holding the answer against the schema was stopped after {bound.seconds:g} s."
+    return f"{told} Look for a pattern that can match in many ways, such as (a+)+."
 
 
 def _told(error: ValidationError) -> str:

@@ -119,6 +119,20 @@ def breakpoints(params: Json) -> list[Breakpoint]:
     return found
 
 
+def _bad_marks(points: list[Breakpoint]) -> tuple[str, str] | None:
+    """https://platform.claude.com/docs/en/build-with-claude/prompt-caching#mixing-different-ttls"""
+    if len(points) > MAX_BREAKPOINTS:
+        message = f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided."
+        return "invalid_request_error", message
+    hours = [point.hour for point in points]
+    if hours != sorted(hours, reverse=True):
+        message = (
+            "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"
+        )
+        return "invalid_request_error", message
+    return None
+
+
 def user_text(params: Json) -> str:
     return answers.last_user(params.get("messages"))
 
@@ -176,11 +190,7 @@ class RowWork:
             return "api_error", "Internal server error"
         if "anthropic" in settings.out_of_credit:
             return settings.credit_error, NO_CREDIT
-        refused = refusal(params, self.batch.version, settings)
-        if refused is None and len(breakpoints(params)) > MAX_BREAKPOINTS:
-            message = f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided."
-            return "invalid_request_error", message
-        return refused
+        return refusal(params, self.batch.version, settings) or _bad_marks(breakpoints(params))
 
     def _answer(self, params: Json, marks: Marks) -> Json:
         model = params["model"]

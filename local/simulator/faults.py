@@ -48,14 +48,19 @@ KINDS = {
 }
 
 CallKind = Literal[
-    "status", "drop_before", "drop_after", "delay", "truncate", "gone", "undeletable"
+    "status", "drop_before", "drop_after", "delay", "truncate", "stall", "gone", "undeletable"
 ]
 BatchKind = Literal["token_limit", "batch_failed", "expire_at", "stuck", "state"]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A fault that waits for its call. `value` is the delay in seconds, the bytes before the cut,
-    the fraction of the work done at expiry, or the job state to stay in."""
+    """A fault that waits for its call.
+
+    A call takes effect before its answer is lost (`drop_after`), cut after `bytes` of its body
+    (`truncate`), or, cut there, left without an end for `seconds` or until the client hangs up
+    (`stall`). It does so only after `seconds` with `delay`, even if the client has hung up by then,
+    and not at all with `drop_before` and `status`. `fraction` of the work is done at expiry;
+    `state` is the job state to stay in."""
 
     provider: Literal["openai", "anthropic", "vertex", "gcs", "*"]
     operation: str

@@ -1,8 +1,14 @@
-"""Prompt caches as the providers bill them: a prefix seen before, long enough and not too old."""
+"""Prompt caches as the providers bill them: a prefix seen before, long enough and not too old.
+
+What a request writes can be read when its answer has begun, not before: requests that run side by
+side all write (https://platform.claude.com/docs/en/build-with-claude/prompt-caching).
+"""
 
 import random
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +42,30 @@ class Prefixes:
         self._world = world
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
+        self._beside = threading.local()
         self._luck = random.Random(world.settings.seed)
+
+    @contextmanager
+    def side_by_side(self) -> Generator[None]:
+        """The requests that this thread answers within run at once: none of them reads what another
+        one writes, and neither does anybody else before they are done."""
+        written: dict[str, float] = {}
+        self._beside.written = written
+        try:
+            yield
+        finally:
+            self._beside.written = None
+            now = time.time()
+            with self._lock:
+                for key, seconds in written.items():
+                    self._until[key] = max(self._until.get(key, 0.0), now + seconds)
+
+    def _keep(self, key: str, seconds: float, now: float) -> None:
+        written: dict[str, float] | None = getattr(self._beside, "written", None)
+        if written is None:
+            self._until[key] = max(self._until.get(key, 0.0), now + seconds)
+        else:
+            written[key] = max(written.get(key, 0.0), seconds)
 
     def implicit(self, model: str, prefix: str) -> int:
         """Returns the cached tokens of an automatic cache, and keeps the prefix for next time."""
@@ -55,7 +84,7 @@ class Prefixes:
         with self._lock:
             hit = self._until.get(key, 0.0) > now
             hit = hit and self._luck.random() < self._world.settings.cache_hit_rate
-            self._until[key] = now + seconds
+            self._keep(key, seconds, now)
             return hit
 
     def explicit(self, breakpoints: list[Breakpoint]) -> CacheUse:
@@ -79,5 +108,5 @@ class Prefixes:
                 else:
                     written[point.hour] += point.tokens - before
                 before = point.tokens
-                self._until[point.key] = max(self._until.get(point.key, 0.0), now + seconds)
+                self._keep(point.key, seconds, now)
         return CacheUse(read, written[False], written[True])

@@ -1,6 +1,7 @@
 """The HTTP server: finds the route, applies the faults, sends the reply, keeps the journal."""
 
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -158,7 +159,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise _as_error(fault)
 
     def _send(self, reply: Reply, request: Request) -> None:
-        cut = next((fault.bytes for fault in request.faults if fault.kind == "truncate"), None)
+        ends = ("truncate", "stall")
+        end = next((fault for fault in request.faults if fault.kind in ends), None)
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
@@ -167,11 +169,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         sent = 0
         for block in reply.blocks():
-            block = block if cut is None else block[: cut - sent]
+            block = block if end is None else block[: end.bytes - sent]
             self.wfile.write(block)
             sent += len(block)
-            if cut is not None and sent >= cut:
-                raise Dropped("truncate")
+            if end is not None and sent >= end.bytes:
+                if end.kind == "stall":
+                    select.select([self.connection], [], [], end.seconds)
+                raise Dropped(end.kind)
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from functions.aws.answers import DynamoAnswers
 from functions.aws.approvals import DynamoApprovals
 from functions.aws.budgets import DynamoBudgets
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
 from functions.aws.quotas import DynamoQuotas
-from functions.batch.ports import Approvals, Budgets, Ledger, Objects, Quotas
+from functions.batch.ports import Approvals, Budgets, EarlierAnswers, Ledger, PieceObjects, Quotas
 from local.cloud import EmbeddedCloud
 from tests.support.money_twins import MemoryApprovals, MemoryBudgets
-from tests.support.twins import MemoryLedger, MemoryObjects, MemoryQuotas
+from tests.support.twins import MemoryAnswers, MemoryLedger, MemoryObjects, MemoryQuotas
 
 KEYS = [("pk", "HASH"), ("sk", "RANGE")]
 
@@ -47,7 +48,7 @@ def dynamodb(cloud: EmbeddedCloud) -> Any:
 
 
 @pytest.fixture(params=["twin", "s3"])
-def objects(request: pytest.FixtureRequest) -> Objects:
+def objects(request: pytest.FixtureRequest) -> PieceObjects:
     if request.param == "twin":
         return MemoryObjects("contract")
     return S3Objects(request.getfixturevalue("s3"), "contract")
@@ -79,3 +80,10 @@ def approvals(request: pytest.FixtureRequest) -> Approvals:
     if request.param == "twin":
         return MemoryApprovals()
     return DynamoApprovals(request.getfixturevalue("dynamodb"), "contract")
+
+
+@pytest.fixture(params=["twin", "dynamodb"])
+def earlier(request: pytest.FixtureRequest) -> EarlierAnswers:
+    if request.param == "twin":
+        return MemoryAnswers()
+    return DynamoAnswers(request.getfixturevalue("dynamodb"), "contract")

@@ -294,6 +294,29 @@ def test_rows_are_found_by_the_hash_of_their_id(dynamodb: Any) -> None:
     assert item("id-0")["expires_at"] == {"N": "2000000000"}
 
 
+def test_rows_written_side_by_side_share_an_id_and_none_is_lost(dynamodb: Any) -> None:
+    """Each call again, as after a crash."""
+    ledger = DynamoLedger(dynamodb, "contract")
+    job_id = f"job-{uuid4().hex[:16]}"
+    slices = [
+        [IndexedRow(n, f"id-{n % 30}", b'{"row":%d}\n' % n, 0) for n in range(first, first + 40)]
+        for first in (40, 0)
+    ]
+    slices.append([IndexedRow(80, "id-7", b"", 9_000, INLINE_BYTES + 1)])
+    for rows in (*slices, *slices):
+        ledger.index_rows(job_id, "s3://r", rows, 1, beside_others=True)
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName="contract",
+        FilterExpression="begins_with(pk, :pk)",
+        ExpressionAttributeValues={":pk": {"S": f"ROW#{job_id}#"}},
+    )
+    items = [item for page in pages for item in page["Items"]]
+    assert sorted(int(item["row"]["N"]) for item in items) == list(range(81))
+    assert sum(item["sk"]["S"] == "ROW" for item in items) == 30
+    [long] = [item for item in items if item["row"]["N"] == "80"]
+    assert long["reference"]["M"]["length"] == {"N": str(INLINE_BYTES + 1)}
+
+
 class LosingDynamo:
     """Writes, but the client sees the refusal of its own repeated write."""
 

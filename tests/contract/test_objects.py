@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,9 +11,11 @@ from urllib3.exceptions import ProtocolError
 
 from functions.aws.inbox import Inbox
 from functions.aws.objects import PIECE, S3Objects
-from functions.batch.errors import InputChanged
+from functions.batch.errors import InputChanged, UploadGone
 from functions.batch.model import Job
-from functions.batch.ports import Objects
+from functions.batch.pieces import LEAST_PIECE
+from functions.batch.ports import Objects, PieceObjects
+from functions.batch.work import Piece
 
 
 @pytest.fixture
@@ -31,6 +34,16 @@ def test_what_is_put_is_read(objects: Objects, prefix: str) -> None:
     objects.put_new(f"{prefix}new", b"n")
     assert objects.get(f"{prefix}new") == b"n"
     assert objects.uri("k") == "s3://contract/k"
+
+
+def test_a_piece_is_read_as_far_as_there_are_bytes(objects: Objects, prefix: str) -> None:
+    key = f"{prefix}piece"
+    objects.put(key, b"0123456789")
+    assert objects.read(key, 0, 1) == b"0"
+    assert objects.read(key, 3, 4) == b"3456"
+    assert objects.read(key, 8, 12) == b"89"
+    assert objects.read(key, 10, 10) == b""
+    assert objects.read(f"{prefix}none", 0, 5) is None
 
 
 def test_an_empty_object_has_no_chunks_to_speak_of(objects: Objects, prefix: str) -> None:
@@ -152,3 +165,44 @@ def test_what_lies_beside_an_upload(s3: Any, prefix: str) -> None:
     s3.delete_object(Bucket="contract", Key=job.key)
     with pytest.raises(InputChanged, match="before it was read"):
         inbox.charset(job)
+
+
+def test_any_place_of_an_object_is_read(objects: Objects, prefix: str) -> None:
+    key = f"{prefix}placed"
+    objects.put(key, b"0123456789")
+    assert b"".join(objects.chunks(key, 4)) == b"456789"
+    assert objects.read(key, 2, 3) == b"234"
+    assert objects.read(key, 8, 30) == b"89"
+    assert objects.read(key, 10, 5) == b""
+    assert list(objects.sizes(prefix)) == [(key, 10)]
+
+
+def test_several_write_one_object(objects: PieceObjects, prefix: str) -> None:
+    """In any order, some twice, and it appears whole."""
+    key = f"{prefix}pieces"
+    upload = objects.begin(key)
+    last = objects.put_piece(key, upload, 9_000, b"end")
+    objects.put_piece(key, upload, 7, b"-" * LEAST_PIECE)
+    first = objects.put_piece(key, upload, 7, b"x" * LEAST_PIECE)
+    objects.put_piece(key, upload, 8, b"left out")
+    assert objects.find(key) is None
+    pieces = [Piece(7, first, LEAST_PIECE), Piece(9_000, last, 3)]
+    objects.complete(key, upload, pieces)
+    assert objects.get(key) == b"x" * LEAST_PIECE + b"end"
+    with pytest.raises(UploadGone):
+        objects.put_piece(key, upload, 7, b"late")
+    with suppress(UploadGone):  # a store may know it as done
+        objects.complete(key, upload, pieces)
+    assert objects.get(key) == b"x" * LEAST_PIECE + b"end"
+
+
+def test_what_is_not_completed_is_abandoned(objects: PieceObjects, prefix: str) -> None:
+    kept = objects.begin(f"{prefix}kept/a")
+    uploads = [(key, objects.begin(key)) for key in (f"{prefix}left/a", f"{prefix}left/b")]
+    objects.put_piece(*uploads[0], 1, b"a")
+    objects.abandon(f"{prefix}left/")
+    objects.abandon(f"{prefix}left/")
+    for key, upload in uploads:
+        with pytest.raises(UploadGone):
+            objects.put_piece(key, upload, 2, b"b")
+    objects.put_piece(f"{prefix}kept/a", kept, 1, b"a")

@@ -46,7 +46,7 @@ from functions.providers.vertex import storage
 from functions.providers.vertex.client import VertexProvider
 from functions.providers.vertex.client import make_client as vertex_client
 from functions.providers.vertex.dialect import VertexDialect
-from local.cloud import free_port
+from local.machine import free_port
 from local.simulator.answers import digest
 from tests.support import anthropic_lines, lines
 from tests.support.simulator import Simulator, simulator

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from functions.batch import answer_reading, legs
 from functions.batch.cleaning import Cleaner
 from functions.batch.model import Shard
 from functions.batch.ports import Provider
 from functions.batch.submission import Submitter
 from tests.crash.twin_job import NAMES, Run
-from tests.support.crashing import SHARD_STEPS, Mode, points
+from tests.support.crashing import SHARD_STEPS, Call, Mode, Point, points
 from tests.support.twin_provider import TwinProvider
 
 MEMORY = Path("/dev/shm")
@@ -62,6 +63,53 @@ def test_a_job_whose_canary_is_in_trouble_survives_it_too(
         assert run.problems() == [], str(point)
         survived += 1
     record_property(f"crash_points_canary_{mode}", survived)
+    assert survived > 50
+
+
+@pytest.mark.parametrize("mode", ["once", "broken", "stopped"])
+def test_results_put_together_in_slices_survive_it_too(
+    mode: Mode, record_property: Callable[[str, object], None]
+) -> None:
+    whole = Run(in_slices=True)
+    assert whole.problems() == []
+    assert whole.results.stored.keys() == Run().results.stored.keys()
+    calls = [call for call in whole.calls if call.step in ("cut", "slice", "join", "report")]
+    assert sum(call == Call("slice", "workflow", "answer") for call in calls) > 3
+    survived = 0
+    for point in points(calls, mode):
+        run = Run(point, in_slices=True)
+        assert run.world.wire.crashes, f"never reached: {point}"
+        assert run.problems() == [], str(point)
+        survived += 1
+    record_property(f"crash_points_slices_{mode}", survived)
+    assert survived > 50
+
+
+@pytest.mark.parametrize("mode", ["once", "broken"])
+def test_a_job_whose_calls_hand_over_survives_it_too(
+    mode: Mode, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that is always short: each call reads two rows or answers, and hands over."""
+    monkeypatch.setattr(legs, "_LOOK", 250)
+    monkeypatch.setattr(answer_reading, "_LOOK", 200)
+
+    def late(point: Point | None = None) -> Run:
+        return Run(point, clock=lambda: lambda: 0.0)
+
+    whole = late()
+    assert whole.problems() == []
+    steps = ("shard", "price", "collect", "clean up")
+    calls = [call for call in whole.calls if call.step in steps]
+    for step in ("shard", "collect"):
+        often = calls.count(Call(step, "workflow", "answer"))
+        assert often > Run().calls.count(Call(step, "workflow", "answer")) + 2, step
+    survived = 0
+    for point in points(calls, mode):
+        run = late(point)
+        assert run.world.wire.crashes, f"never reached: {point}"
+        assert run.problems() == [], str(point)
+        survived += 1
+    record_property(f"crash_points_handed_over_{mode}", survived)
     assert survived > 50
 
 

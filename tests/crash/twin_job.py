@@ -9,15 +9,17 @@ from decimal import Decimal
 from typing import Any
 
 from functions.batch.canary import ABOVE
+from functions.batch.deadline import Remaining, unlimited
 from functions.batch.model import Job
 from functions.batch.money import JobLimits, picodollars
+from functions.batch.outgrown import ONE_CALL
 from functions.batch.sharding import Caps
 from functions.batch.submission import Submitter
 from tests.support.crashing import Call, CrashWorld, Point, Tripwire
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twin_provider import TwinDialect, TwinProvider
-from tests.support.twins import MemoryLedger
+from tests.support.twins import MemoryLedger, MemoryObjects
 
 NAMES = ("openai", "anthropic", "vertex")
 LATE = 2
@@ -89,6 +91,8 @@ class Run:
         submitter: type[Submitter] = Submitter,
         cancel_at: int | None = None,
         canary: bool = False,
+        in_slices: bool = False,
+        clock: Callable[[], Remaining] = lambda: unlimited,
         prepare: Callable[[dict[str, TwinProvider]], None] = lambda _: None,
     ) -> None:
         self.twins = twins()
@@ -100,6 +104,8 @@ class Run:
         self._cancelled = self._stopped or cancel_at is not None
         self._cancel_at = cancel_at
         self._questions = 1 + canary
+        self.results = MemoryObjects("results")
+        self.results.least_piece = 300
         self.world = CrashWorld(
             dialects=tuple(TwinDialect(name) for name in NAMES),
             providers={name: lambda name=name: self.twins[name] for name in NAMES},
@@ -107,6 +113,10 @@ class Run:
             prices=MemoryPrices({model: rates_of(*each) for model, each in PRICES.items()}),
             overrides={"vertex/vertex-1": {"input": Decimal(1), "output": Decimal(4)}},
             ledger=LimitedLedger(),
+            results=self.results,
+            one_call=0 if in_slices else ONE_CALL,
+            slice_bytes=1_200,
+            clock=clock,
             daily_budget_usd=BUDGET,
             monthly_budget_usd=BUDGET * 2,
             answers=lambda _: "Approve Job",
@@ -224,4 +234,5 @@ class Run:
         if self._cancelled:  # perhaps before it asked
             expected_events -= {"Job Awaiting Approval"} - set(events)
         wrong += [f"events: {events}"] * (set(events) != expected_events)
+        wrong += [f"uploads left: {list(self.results.uploads)}"] * bool(self.results.uploads)
         return wrong + ["work files left"] * bool(list(self.world.work.keys("")))

@@ -36,22 +36,40 @@ def cloud() -> Iterator[EmbeddedCloud]:
 
 @pytest.fixture(scope="session")
 def stack(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
-    url = running_simulator.url
+    context = _base_urls(running_simulator.url)
+    return _with_keys(Deployment(cloud, cloud.deploy("Main", context), context))
+
+
+@pytest.fixture(scope="session")
+def keyless(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
+    """A second deployment beside the first, for which nobody has set a key; small shards, and
+    results in slices where they are more than a few."""
     context = {
+        "openai_base_url": running_simulator.openai_url,
+        "max_rows_per_shard": "40",
+        "assemble_bytes": "20000",
+    }
+    return Deployment(cloud, cloud.deploy("Second", context))
+
+
+@pytest.fixture(scope="session")
+def troubled(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
+    """A third one, whose functions are tampered with as `Deployment` allows; small shards."""
+    context = {**_base_urls(running_simulator.url), "max_rows_per_shard": "25"}
+    return _with_keys(Deployment(cloud, cloud.deploy("Third", context), name="Third"))
+
+
+def _base_urls(url: str) -> dict[str, str]:
+    return {
         "openai_base_url": f"{url}/openai/v1",
         "anthropic_base_url": f"{url}/anthropic",
         "vertex_base_url": f"{url}/vertex",
         "gcs_base_url": f"{url}/gcs",
     }
-    deployed = Deployment(cloud, cloud.deploy("Main", context), context)
+
+
+def _with_keys(deployed: Deployment) -> Deployment:
     deployed.set_key("sk-test")
     deployed.set_key("sk-test", "Anthropic")
     deployed.set_key(json.dumps(GOOGLE), "Vertex")
     return deployed
-
-
-@pytest.fixture(scope="session")
-def keyless(cloud: EmbeddedCloud, running_simulator: Simulator) -> Deployment:
-    """A second deployment beside the first, for which nobody has set a key; small shards."""
-    context = {"openai_base_url": running_simulator.openai_url, "max_rows_per_shard": "40"}
-    return Deployment(cloud, cloud.deploy("Second", context))

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from local.cloud import PROJECT, EmbeddedCloud, free_port
+from local.cloud import EmbeddedCloud
 from local.guard import Guarded
+from local.machine import PROJECT, free_port
 from tests.support.deployment import Deployment
 from tests.support.lines import body, embedding, jsonl, line
 

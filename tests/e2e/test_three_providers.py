@@ -10,30 +10,12 @@ import pytest
 from local.simulator.answers import digest
 from tests.support.deployment import Deployment
 from tests.support.lines import body, jsonl, line
+from tests.support.mixed_lines import claude, gemini, of_each, request_of
 from tests.support.simulator import Simulator
 
 pytestmark = pytest.mark.e2e
 
 ODD_IDS = ["x" * 300, "\N{GRINNING FACE}", "again", "again", "12345", "a/b c", ""]
-
-
-def claude(custom_id: Any, text: str) -> dict[str, Any]:
-    message = {"role": "user", "content": text}
-    params = {"model": "claude-haiku-4-5", "max_tokens": 50, "messages": [message]}
-    return {"custom_id": custom_id, "params": params}
-
-
-def gemini(custom_id: Any, text: str) -> dict[str, Any]:
-    request = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
-    return {"custom_id": custom_id, "model": "gemini-2.5-flash", "request": request}
-
-
-def request_of(row: dict[str, Any]) -> dict[str, Any]:
-    return row.get("body") or row.get("params") or row["request"]
-
-
-def of_each(custom_id: Any, text: str) -> list[dict[str, Any]]:
-    return [line(custom_id, body(text)), claude(custom_id, text), gemini(custom_id, text)]
 
 
 def test_one_file_for_all_three(stack: Deployment, sim: Simulator) -> None:

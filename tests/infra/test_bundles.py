@@ -15,7 +15,8 @@ from infra import bundling
 from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
 from infra.config import MIB, RUNNING_PYTHON
 
-PLAIN = ("intake", "ask", "reconcile", "assemble", "report", "sweep", "command", "rescue")
+PLAIN = ("intake", "ask", "reconcile", "assemble", "cut", "slice", "join", "report", "sweep")
+PLAIN += ("command", "rescue")
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
 HANDLERS_OF: dict[BundleName, tuple[str, ...]] = {
     "plain": PLAIN,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from functions import settings
+from functions.aws.metrics import EmbeddedMetrics
 from infra.config import RUNNING_PYTHON, Config
-from infra.providers import providers
+from infra.providers import Provider, providers
 from tests.infra.deployed import Deployed, flat, listed
 from tests.infra.test_storage import denies_plain_http
 
@@ -20,10 +22,15 @@ HANDLERS = (
     "intake",
     "plan",
     "shard",
+    "dedupe",
     "price",
     "ask",
     "reconcile",
     "assemble",
+    "cut",
+    "slice",
+    "join",
+    "remember",
     "report",
     "sweep",
     "command",
@@ -31,11 +38,13 @@ HANDLERS = (
 )
 SETTINGS = {
     **{name: f"{name.capitalize()}Settings" for name in HANDLERS},
+    **dict.fromkeys(("slice", "join"), "AssembleSettings"),
     **{f"{provider}/{step}": "ProviderSettings" for provider in PROVIDERS for step in STEPS},
 }
 MINUTES = {"intake": 1, "ask": 1, "command": 1, "rescue": 1, "poll": 5, "clean_up": 5}
-MEMORY = dict.fromkeys(("shard", "submit", "collect", "assemble"), 1769)
-STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6}
+MEMORY = dict.fromkeys(("shard", "submit", "collect"), 1769)
+MEMORY |= dict.fromkeys(("assemble", "cut", "slice", "join", "dedupe", "remember"), 1769)
+STORAGE_GIB = {"shard": 4, "submit": 2, "collect": 6, "dedupe": 10, "assemble": 10, "cut": 10}
 
 
 def test_there_is_one_for_each_handler(deployed: Deployed) -> None:
@@ -80,6 +89,9 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         max_rows_per_shard="11",
         max_bytes_per_shard="13",
         split_bytes="17",
+        assemble_bytes="23",
+        max_gz_bytes="29",
+        max_unzipped_bytes="31",
         retention_days="19",
         index_results="on",
         prices='{"openai/gpt-5-mini": {"input": 0.3, "output": 1}}',
@@ -103,6 +115,10 @@ def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deplo
         assert environments[name]["MAX_ROWS_PER_SHARD"] == "11"
         assert environments[name]["MAX_BYTES_PER_SHARD"] == "13"
     assert environments["plan"]["SPLIT_BYTES"] == "17"
+    for name in ("reconcile", "cut"):
+        assert environments[name]["ASSEMBLE_BYTES"] == "23"
+    assert environments["plan"]["MAX_GZ_BYTES"] == "29"
+    assert environments["shard"]["MAX_UNZIPPED_BYTES"] == "31"
     assert environments["assemble"]["INDEX_RESULTS"] == "on"
     assert environments["assemble"]["RETENTION_DAYS"] == "19"
     assert environments["intake"]["RETENTION_DAYS"] == "19"
@@ -231,12 +247,48 @@ def test_rules_may_send_to_the_queues(deployed: Deployed) -> None:
 
 
 def test_dead_letters_raise_an_alarm(deployed: Deployed) -> None:
-    alarms = deployed.of_type("CloudWatch::Alarm")
+    alarms = {
+        name: alarm["Properties"]
+        for name, alarm in deployed.of_type("CloudWatch::Alarm").items()
+        if "FilesLeft" not in name
+    }
     assert len(alarms) == 4
-    for name, alarm in alarms.items():
-        properties = alarm["Properties"]
+    for name, properties in alarms.items():
         assert "DeadLetters" in name
         assert properties["MetricName"] == "ApproximateNumberOfMessagesVisible"
         assert properties["Threshold"] == 0
         assert properties["ComparisonOperator"] == "GreaterThanThreshold"
         assert ["AlertsTopic" in flat(action) for action in properties["AlarmActions"]] == [True]
+
+
+@pytest.mark.parametrize("provider", providers(Config(stack_name="Other")))
+def test_files_left_at_a_provider_raise_an_alarm(
+    provider: Provider,
+    synthesize: Callable[..., Deployed],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It watches the very metric that the provider's functions write, dimension by dimension."""
+    deployed = synthesize(stack_name="Other")
+    _, alarm = deployed.one("CloudWatch::Alarm", containing=f"{provider.label}FilesLeft")
+    for step in ("clean_up", "tidy"):
+        environment = deployed.functions()[f"{provider.name}/{step}"]["Environment"]["Variables"]
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", environment["POWERTOOLS_SERVICE_NAME"])
+        EmbeddedMetrics().left(environment["PROVIDER"], 3)
+        line = json.loads(capsys.readouterr().out)
+        [written] = line["_aws"]["CloudWatchMetrics"]
+        assert line[alarm["MetricName"]] == [3.0]
+        assert written["Namespace"] == alarm["Namespace"]
+        assert [set(names) for names in written["Dimensions"]] == [
+            {dimension["Name"] for dimension in alarm["Dimensions"]}
+        ]
+        for dimension in alarm["Dimensions"]:
+            assert line[dimension["Name"]] == dimension["Value"]
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["TreatMissingData"] == "notBreaching"
+    _, rule = deployed.one("Events::Rule", containing="JanitorDaily")
+    assert (rule["ScheduleExpression"], alarm["Period"]) == ("rate(1 day)", 24 * 3600)
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (1, 2)
+    assert provider.label in alarm["AlarmDescription"]
+    assert ["AlertsTopic" in flat(action) for action in alarm["AlarmActions"]] == [True]

@@ -11,6 +11,7 @@ from tests.infra.deployed import Deployed, flat, listed
 LEDGER = "LedgerTable"
 INBOX, WORK, RESULTS = "StorageInbox", "StorageWork", "StorageResults"
 WRITE = {"s3:PutObject", "s3:AbortMultipartUpload"}
+ABANDON = {"s3:AbortMultipartUpload", "s3:ListBucketMultipartUploads"}
 READ = {"s3:GetObject", "s3:ListBucket"}
 READ_VERSIONS = {*READ, "s3:GetObjectVersion", "s3:ListBucketVersions"}
 GET, PUT, UPDATE = "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
@@ -39,13 +40,30 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
     },
     "JobPlanRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
     "JobShardRole": {INBOX: READ_VERSIONS, WORK: READ | WRITE, LEDGER: {GET, UPDATE}},
+    "JobDedupeRole": {
+        WORK: READ | WRITE,
+        RESULTS: READ,
+        LEDGER: {GET, "dynamodb:BatchGetItem"},
+    },
     "JobPriceRole": {WORK: READ | WRITE, LEDGER: {GET, PUT, UPDATE}},
     "JobAskRole": {LEDGER: {GET, UPDATE}, **ANNOUNCE, **ALERT, **WAKE},
     "JobReconcileRole": {WORK: READ | WRITE, LEDGER: SHARD_ITEMS, **ANNOUNCE},
-    "JobAssembleRole": {WORK: READ, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
+    "JobAssembleRole": {WORK: READ | WRITE, RESULTS: WRITE, LEDGER: {GET, UPDATE, QUERY, BATCH}},
+    "JobCutRole": {
+        WORK: READ | WRITE,
+        RESULTS: WRITE | ABANDON,
+        LEDGER: {GET, UPDATE},
+    },
+    "JobSliceRole": {WORK: READ | WRITE, RESULTS: WRITE, LEDGER: {PUT}},
+    "JobJoinRole": {
+        WORK: READ | WRITE,
+        RESULTS: READ | WRITE,
+        LEDGER: {GET, PUT, UPDATE},
+    },
+    "JobRememberRole": {WORK: READ, RESULTS: READ, LEDGER: {GET, BATCH}},
     "JobReportRole": {
         WORK: READ,
-        RESULTS: READ | WRITE,
+        RESULTS: READ | WRITE | ABANDON,
         LEDGER: {GET, PUT, UPDATE, QUERY},
         **ANNOUNCE,
     },
@@ -118,6 +136,7 @@ def test_the_job_workflow_may_run_its_steps_and_its_shards(deployed: Deployed) -
     shards = {name for name in machines if name != job}
     assert len(shards) == len(LABELS)
     steps = {"Plan", "Shard", "Price", "Ask", "Reconcile", "Assemble", "Report", "Sweep"}
+    steps |= {"Cut", "Slice", "Join", "Dedupe", "Remember"}
     assert may_invoke(found) == steps
     for machine in machines:
         assert found[f"<{machine}>"] == {"states:StartExecution"}, "a Distributed Map starts itself"

@@ -17,6 +17,12 @@ from tests.infra.deployed import Deployed, flat
 LABELS = [provider.label for provider in providers(Config())]
 WAITS_FOR_A_PERSON = "Ask for approval"
 WAIT_FOR_A_PERSON = (WAITS_FOR_A_PERSON, "Ask about the canary")
+WHAT_THERE_IS = (
+    "Assemble what there is",
+    "Cut of what there is",
+    "Assemble slices of what there is",
+    "Join slices of what there is",
+)
 MACHINES = ("JobWorkflow", *(f"{label}Workflow" for label in LABELS))
 
 
@@ -85,7 +91,7 @@ def test_a_step_that_fails_ends_the_execution_so_that_another_takes_the_job_up(
     deployed: Deployed,
 ) -> None:
     job = deployed.definition("JobWorkflow")["States"]
-    last = ("Report", "Delete work files", "Assemble what there is")
+    last = ("Report", "Delete work files", "Remember answers", *WHAT_THERE_IS)
     for name, state in job.items():
         if state["Type"] in ("Task", "Map") and name not in last:
             caught = state["Catch"][-1]
@@ -99,8 +105,12 @@ def test_a_job_that_is_given_up_is_put_together_and_reported(deployed: Deployed)
     assert given_up == {
         "Variable": "$.failure",
         "IsPresent": True,
-        "Next": "Assemble what there is",
+        "Next": "Cut of what there is",
     }
+    assert job["Cut of what there is"]["Next"] == "In slices? of what there is"
+    assert job["In slices? of what there is"]["Default"] == "Assemble what there is"
+    for name in WHAT_THERE_IS:
+        assert job[name]["Catch"][-1]["Next"] == "Report", name
     state = job["Assemble what there is"]
     assert (state["Next"], state["Catch"][-1]["Next"]) == ("Report", "Report")
     assert state["Resource"] == job["Assemble"]["Resource"]
@@ -128,13 +138,16 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
         "Plan",
         "Accepted?",
         "Shard ranges",
+        "Any not to send?",
         "Price",
         "May it start?",
         WAITS_FOR_A_PERSON,
     ]
+    assert "Shard ranges" in nexts(job["States"]["May it start?"])
     way += ["Price", "May it start?", "Start rounds", "Reconcile", "Rows remain?"]
     way += ["Run shards", "Reconcile", "Rows remain?", "Run many shards", "Reconcile"]
-    way += ["Rows remain?", "Assemble", "Report", "Stopped by a failure?", "Delete work files"]
+    way += ["Rows remain?", "Assemble", "Any to remember?", "Report"]
+    way += ["Stopped by a failure?", "Delete work files"]
     for here, there in pairwise(way):
         assert there in nexts(job["States"][here]), here
     assert "Wait for a recipe" in nexts(job["States"]["Accepted?"])
@@ -144,6 +157,29 @@ def test_the_way_of_a_job(deployed: Deployed) -> None:
     assert job["States"]["Accepted?"]["Default"] == "Report"
     assert job["States"]["May it start?"]["Default"] == "Report"
     assert job["States"]["Rows remain?"]["Default"] == "Assemble"
+
+
+def test_a_job_that_dedupes_looks_before_it_is_priced_and_remembers_at_its_end(
+    deployed: Deployed,
+) -> None:
+    states = deployed.definition("JobWorkflow")["States"]
+    for question, yes, then in (
+        ("Any not to send?", "Find rows not to send", "Price"),
+        ("Any to remember?", "Remember answers", "Report"),
+    ):
+        [choice] = states[question]["Choices"]
+        assert choice == {
+            "And": [
+                {"Variable": "$.plan.dedupe", "IsPresent": True},
+                {"Variable": "$.plan.dedupe", "BooleanEquals": True},
+            ],
+            "Next": yes,
+        }
+        assert states[question]["Default"] == then
+        assert (states[yes]["Next"], states[yes]["ResultPath"]) == (then, None)
+    [forgotten] = states["Remember answers"]["Catch"]
+    assert forgotten["Next"] == "Report"
+    assert forgotten["ResultPath"] != "$.failure", "the job is no failure for that"
 
 
 def test_a_job_waits_three_days_for_a_person(deployed: Deployed) -> None:
@@ -196,6 +232,8 @@ def test_the_way_of_a_shard(deployed: Deployed, label: str) -> None:
     for here, there in pairwise(way):
         assert there in nexts(shard["States"][here]), here
     assert "Collect" in nexts(shard["States"]["Submitted?"])
+    assert "Collect" in nexts(shard["States"]["Cleaned?"]), "a call may hand over"
+    assert nexts(shard["States"]["Collect"]) == {"Clean up"}
     for name, state in functions_of(shard):
         [caught] = state["Catch"]
         assert caught["Next"] == "Set aside", name
@@ -217,6 +255,8 @@ def nexts(state: dict[str, Any]) -> set[str]:
             "$.round.manifest.key",
             {"provider", "shard_id", "delay_seconds", "name"},
         ),
+        ("Assemble slices", "$.cut.manifest.key", {"slice"}),
+        ("Assemble slices of what there is", "$.cut.manifest.key", {"slice"}),
     ],
 )
 def test_distributed_maps(deployed: Deployed, name: str, manifest: str, fields: set[str]) -> None:
@@ -262,6 +302,34 @@ def test_a_shard_runs_in_an_execution_of_its_own(deployed: Deployed, name: str) 
     assert all(
         state["OutputPath"] is None for state in children.values() if state["Type"] == "Succeed"
     )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "then"), [("", "Any to remember?"), (" of what there is", "Report")]
+)
+def test_results_that_are_too_much_for_one_call_go_in_slices(
+    deployed: Deployed, suffix: str, then: str
+) -> None:
+    job = deployed.definition("JobWorkflow")["States"]
+    way = [f"Cut{suffix}", f"In slices?{suffix}", f"Assemble slices{suffix}"]
+    way += [f"Join slices{suffix}", then]
+    for here, there in pairwise(way):
+        assert there in nexts(job[here]), here
+    [slices] = job[f"In slices?{suffix}"]["Choices"]
+    assert (slices["Variable"], slices["StringEquals"]) == ("$.cut.next", "slices")
+    assert job[f"Cut{suffix}"]["ResultPath"] == "$.cut"
+    assert job[f"Join slices{suffix}"]["ResultPath"] is None
+    assert job[f"Assemble slices{suffix}"]["MaxConcurrency"] == 100
+
+
+def test_small_results_take_no_state_more(deployed: Deployed) -> None:
+    """Reconcile says which way it goes, where a choice is anyway."""
+    job = deployed.definition("JobWorkflow")["States"]
+    assert nexts(job["Assemble"]) == {"Any to remember?"}
+    assert job["Any to remember?"]["Default"] == "Report"
+    [slices] = [way for way in job["Rows remain?"]["Choices"] if way["StringEquals"] == "slices"]
+    assert (slices["Variable"], slices["Next"]) == ("$.round.run", "Cut")
+    assert job["In slices?"]["Default"] == "Assemble"
 
 
 def test_few_shards_need_no_map_run(deployed: Deployed) -> None:

@@ -102,8 +102,9 @@ def test_every_row_comes_back_in_order_joined_to_its_own_request(
         digest(each["body"]) for each in others
     ]
     usage = [result["usage"] for result in results[200:250]]
-    assert sum(each["cached_input_tokens"] > 1_000 for each in usage) == 49
-    assert sum(each["cache_write_tokens"] > 1_000 for each in usage) == 1
+    # An eighth of a batch runs side by side, and finds nothing in the cache yet.
+    assert sum(each["cached_input_tokens"] > 1_000 for each in usage) == 44
+    assert sum(each["cache_write_tokens"] > 1_000 for each in usage) == 6
     assert {each["input_tokens"] > 2_000 for each in usage} == {True}
     assert len(summary["batches"]) == 3
     assert books(sim)["rows_answered"] == 271

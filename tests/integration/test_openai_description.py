@@ -18,8 +18,8 @@ from functions.batch.model import ShardStep
 from functions.batch.sharding import Caps
 from functions.providers.openai.client import OpenAIProvider, make_client
 from functions.providers.openai.dialect import OpenAIDialect
-from local.cloud import PROJECT, free_port
 from local.guard import Guarded
+from local.machine import PROJECT, free_port
 from tests.support.driver import World
 from tests.support.lines import body, jsonl, line
 from tests.support.simulator import Simulator

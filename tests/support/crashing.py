@@ -17,7 +17,9 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 import msgspec
 
 from functions.batch import laps
+from functions.batch.admission import Admission
 from functions.batch.model import ShardStep
+from functions.batch.planning import Plan
 from functions.batch.ports import Question
 from functions.batch.rescuing import rescue
 from functions.batch.submission import Submitter
@@ -34,11 +36,32 @@ RETRIES = 6
 SHARD_STEPS = ("submit", "poll", "collect", "clean up")
 MOST_ROUNDS = 40
 MOST_EXECUTIONS = 4
-PORTS = ("inputs", "ledger", "quotas", "work", "results", "events", "alerts", "workflows")
+PORTS = (
+    "inputs",
+    "ledger",
+    "quotas",
+    "work",
+    "results",
+    "events",
+    "alerts",
+    "workflows",
+    "earlier",
+)
 MONEY_PORTS = ("prices", "budgets", "approvals", "rollups", "metrics")
 _PURE = frozenset({"uri", "begin_to_wait"})
 _READS = frozenset(
-    {"answers", "chunks", "files", "find", "find_batches", "find_staged", "get", "keys"}
+    {
+        "read",
+        "sizes",
+        "answers",
+        "chunks",
+        "files",
+        "find",
+        "find_batches",
+        "find_staged",
+        "get",
+        "keys",
+    }
     | {"pin", "poll", "rates", "recipe", "shard", "shards", "creates", "find_lease", "leases"}
     | {"learned", "left", "line", "missing", "resumed_at", "use"}
 )
@@ -264,18 +287,27 @@ class CrashWorld(World):
         made = self._step("plan", lambda: self.plan(job_id))
         while made.next == "wait":
             made = self._step("plan", partial(self.plan, job_id, made.lap))
-        if made.next == "shard":
-            for piece in msgspec.json.decode(self.work.get(made.manifest)):
-                self._step("shard", partial(self.shard, job_id, piece))
-            if self._admitted(job_id):
-                self._rounds(job_id)
-                self._step("assemble", lambda: self.assembler().assemble(job_id))
+        if made.next == "shard" and self._admitted(job_id, made):
+            self._assemble(job_id, in_slices=self._rounds(job_id))
+            if made.dedupe:
+                self._step("remember", lambda: self.remember(job_id))
         self._step("report", lambda: self.reporter().report(job_id, None))
         self._step("sweep", lambda: sweep(job_id, ledger=self.ledger, objects=self.work))
 
-    def _admitted(self, job_id: str) -> bool:
+    def _read(self, job_id: str, made: Plan) -> Admission:
+        for _ in range(MOST_LAPS):
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self._step("shard", partial(self.shard, job_id, piece))
+            if made.dedupe:
+                self._step("dedupe", lambda: self.dedupe(job_id))
+            decided = self._step("price", lambda: self.gate().admit(job_id))
+            if decided != "shard":
+                return decided
+        raise AssertionError("the input is not read to its end")
+
+    def _admitted(self, job_id: str, made: Plan) -> bool:
         """Each try of the state that asks has a token of its own, as at Step Functions."""
-        decided = self._step("price", lambda: self.gate().admit(job_id))
+        decided = self._read(job_id, made)
         while decided == "ask":
             token = self._step("ask", lambda: self._ask(job_id))
             if token in self.workflows.waiting:
@@ -290,14 +322,25 @@ class CrashWorld(World):
         self.asker().ask(job_id, token, question)
         return token
 
-    def _rounds(self, job_id: str) -> None:
+    def _assemble(self, job_id: str, *, in_slices: bool) -> None:
+        if in_slices:
+            how = self._step("cut", lambda: self.cutter().cut(job_id))
+            if how.next == "slices":
+                for number in self.slices_of(how):
+                    self._step("slice", partial(self.slicer().assemble, job_id, number))
+                self._step("join", lambda: self.joiner().join(job_id))
+                return
+        self._step("assemble", lambda: self.assembler().assemble(job_id))
+
+    def _rounds(self, job_id: str) -> bool:
+        """Whether the results are too much for one call."""
         number, unanswered = 1, False
         for _ in range(MOST_ROUNDS):
             opened = self._step(
                 "reconcile", partial(self.open_round, job_id, number, unanswered=unanswered)
             )
-            if opened.run == "none":
-                return
+            if opened.run in ("none", "slices"):
+                return opened.run == "slices"
             if opened.run == "ask":
                 token = self._step("ask", lambda: self._ask(job_id, "canary"))
                 if token in self.workflows.waiting:
@@ -329,10 +372,17 @@ class CrashWorld(World):
             step = self._laps(
                 "poll", lambda given: self.poller(provider).poll(*which, given), step, "wait"
             )
-        self._step("collect", lambda: self.collector(provider).collect(*which))
-        self._laps(
-            "clean up", lambda given: self.cleaner(provider).clean_up(*which, given), step, "again"
-        )
+        for _ in range(MOST_LAPS):
+            self._step("collect", lambda: self.collector(provider).collect(*which, self.clock()))
+            step = self._laps(
+                "clean up",
+                lambda given: self.cleaner(provider).clean_up(*which, given),
+                step,
+                "again",
+            )
+            if step.next == "done":
+                return
+        raise AssertionError("the shard is not collected")
 
     def _laps(
         self,

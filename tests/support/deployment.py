@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +18,19 @@ FINAL = {"succeeded", "partial", "failed", "rejected", "cancelled"}
 
 @dataclass
 class Deployment:
+    """`name` is the stack's; needed only to find its functions."""
+
     cloud: EmbeddedCloud
     outputs: Mapping[str, str]
     context: Mapping[str, str] = field(default_factory=dict[str, str])
+    name: str = ""
 
     def __post_init__(self) -> None:
         self.s3 = self.cloud.client("s3")
         self.dynamodb = self.cloud.client("dynamodb")
         self.events = self.cloud.client("events")
         self.sqs = self.cloud.client("sqs")
+        self.lambdas = self.cloud.client("lambda")
 
     def set_key(self, value: str, provider: str = "OpenAI") -> None:
         self.cloud.client("secretsmanager").put_secret_value(
@@ -53,11 +59,12 @@ class Deployment:
             FilterExpression="sk = :job",
             ExpressionAttributeValues={":job": {"S": "JOB"}},
         )
-        return [
-            {name: next(iter(value.values())) for name, value in item.items()}
-            for page in pages
-            for item in page["Items"]
-        ]
+        return [_plain(item) for page in pages for item in page["Items"]]
+
+    def job(self, job: str) -> dict[str, Any]:
+        key = {"pk": {"S": f"JOB#{job}"}, "sk": {"S": "JOB"}}
+        table = self.outputs["JobsTable"]
+        return _plain(self.dynamodb.get_item(TableName=table, Key=key)["Item"])
 
     def finish(self, job: str, seconds: float = 240) -> dict[str, Any]:
         """The summary, once it is there."""
@@ -105,6 +112,87 @@ class Deployment:
             ]
         )
 
+    def functions(self, containing: str = "") -> list[dict[str, Any]]:
+        """As Lambda describes them, by what their logical ids contain."""
+        pages = self.lambdas.get_paginator("list_functions").paginate()
+        return [
+            function
+            for page in pages
+            for function in page["Functions"]
+            if function["FunctionName"].startswith(f"{self.name}-")
+            and containing in function["FunctionName"]
+        ]
+
+    @contextmanager
+    def environment(self, **variables: str) -> Generator[None]:
+        """Every function has these variables more."""
+        before = {
+            function["FunctionName"]: {"Variables": function["Environment"]["Variables"]}
+            for function in self.functions()
+        }
+        more = {
+            name: {"Environment": {"Variables": {**own["Variables"], **variables}}}
+            for name, own in before.items()
+        }
+        with self._configured(more, {name: {"Environment": own} for name, own in before.items()}):
+            yield
+
+    @contextmanager
+    def timeout(self, seconds: int, *containing: str) -> Generator[None]:
+        """One function for each of the names is ended after so many seconds."""
+        before = {
+            function["FunctionName"]: {"Timeout": function["Timeout"]}
+            for each in containing
+            for function in self.functions(each)
+        }
+        assert len(before) == len(containing)
+        with self._configured({name: {"Timeout": seconds} for name in before}, before):
+            yield
+
+    @contextmanager
+    def _configured(
+        self, changes: Mapping[str, dict[str, Any]], before: Mapping[str, dict[str, Any]]
+    ) -> Generator[None]:
+        assert changes
+        try:
+            self._configure(changes)
+            yield
+        finally:
+            self._configure(before)
+
+    def _configure(self, changes: Mapping[str, dict[str, Any]]) -> None:
+        """Returns when all changes are in force."""
+        for name, change in changes.items():
+            self.lambdas.update_function_configuration(FunctionName=name, **change)
+        waiter = self.lambdas.get_waiter("function_updated_v2")
+        for name in changes:
+            waiter.wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
+    def broken_off(self, containing: str) -> Counter[str]:
+        """With which errors steps ended, in the executions of the state machines whose names
+        contain that."""
+        states = self.cloud.client("stepfunctions")
+        machines = states.get_paginator("list_state_machines").paginate()
+        return Counter(
+            details["error"]
+            for page in machines
+            for machine in page["stateMachines"]
+            if machine["name"].startswith(self.name) and containing in machine["name"]
+            for pages in states.get_paginator("list_executions").paginate(
+                stateMachineArn=machine["stateMachineArn"]
+            )
+            for execution in pages["executions"]
+            for event in self._history(states, execution["executionArn"])
+            for details in event.values()
+            if isinstance(details, dict) and "error" in details
+        )
+
+    @staticmethod
+    def _history(states: Any, execution: str) -> Iterator[dict[str, Any]]:
+        pages = states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        for page in pages:
+            yield from page["events"]
+
     def listen(self) -> str:
         """A queue that gets everything that the stack says on its bus."""
         name = f"listener-{time.time_ns()}"
@@ -132,6 +220,10 @@ class Deployment:
                 found.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return found
+
+
+def _plain(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {name: next(iter(value.values())) for name, value in item.items()}
 
 
 def upload_event(bucket: str, key: str, size: int, etag: str, sequencer: str) -> dict[str, Any]:

@@ -19,18 +19,26 @@ from functions.batch.assembling import Assembler
 from functions.batch.cleaning import Cleaner
 from functions.batch.collecting import Collector
 from functions.batch.commands import obey
+from functions.batch.cutting import Cutter, HowToAssemble
+from functions.batch.deadline import Remaining, unlimited
+from functions.batch.deduping import dedupe
 from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep
+from functions.batch.outgrown import ONE_CALL
 from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
 from functions.batch.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
+from functions.batch.range_input import RangeOfInput
+from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 from functions.batch.reconcile import Round, ShardRun, open_round
+from functions.batch.remembering import remember
 from functions.batch.reporting import Reporter
 from functions.batch.reserving import Reserver
 from functions.batch.rows import Group, Limits
-from functions.batch.sharding import Caps, RangeOfInput, shard_range
+from functions.batch.sharding import Caps, shard_range
+from functions.batch.slicing import Joiner, Slicer
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep
 from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
@@ -45,6 +53,7 @@ from tests.support.money_twins import (
 )
 from tests.support.twins import (
     MemoryAlerts,
+    MemoryAnswers,
     MemoryEvents,
     MemoryInputs,
     MemoryLedger,
@@ -67,12 +76,14 @@ class World:
     """All ports of a deployment. `providers` are made when asked for, as in production.
 
     `answers` is asked by a job that waits for its approval: it names the command that comes, or
-    None if nobody says anything for as long as one may wait."""
+    None if nobody says anything for as long as one may wait. `clock` is started by every call of a
+    step that can hand over."""
 
     dialects: Sequence[Dialect]
     providers: dict[str, Callable[[], Provider]]
     inputs: MemoryInputs = field(default_factory=lambda: MemoryInputs({}))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    earlier: MemoryAnswers = field(default_factory=MemoryAnswers)
     quotas: MemoryQuotas = field(default_factory=MemoryQuotas)
     work: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=lambda: MemoryObjects("results"))
@@ -93,6 +104,11 @@ class World:
     recipes: Recipes = field(default_factory=RecipeFiles)
     caps: Caps = field(default_factory=Caps)
     split_bytes: int = 1 << 29
+    max_gz_bytes: int = MAX_GZ_BYTES
+    max_unzipped_bytes: int = MAX_UNZIPPED_BYTES
+    clock: Callable[[], Remaining] = lambda: unlimited
+    one_call: int = ONE_CALL
+    slice_bytes: int = 0
     max_rounds: int = 3
     enqueued_tokens: dict[str, int] = field(default_factory=dict)
     creates_per_hour: int | None = None
@@ -113,14 +129,26 @@ class World:
         while made.next == "wait":
             self.on_wait(WAIT_SECONDS)
             made = self.plan(job_id, made.lap)
-        if made.next == "shard":
-            for piece in msgspec.json.decode(self.work.get(made.manifest)):
-                self.shard(job_id, piece)
-            if self.admit(job_id) == "start":
-                self.rounds(job_id)
+        if made.next == "shard" and self.read_and_admit(job_id, made) == "start":
+            self.rounds(job_id)
+            if made.dedupe:
+                self.remember(job_id)
         self.reporter().report(job_id, None)
         sweep(job_id, ledger=self.ledger, objects=self.work)
         return self.summary(job_id)
+
+    def read_and_admit(self, job_id: str, made: Plan) -> Admission:
+        """The map over ranges, as often as calls of it hand over."""
+        decided: Admission = "shard"
+        for _ in range(MOST_LAPS):
+            if decided != "shard":
+                break
+            for piece in msgspec.json.decode(self.work.get(made.manifest)):
+                self.shard(job_id, piece)
+            if made.dedupe:
+                self.dedupe(job_id)
+            decided = self.admit(job_id)
+        return decided
 
     def admit(self, job_id: str) -> Admission:
         """The states around Price: until it is decided."""
@@ -159,7 +187,10 @@ class World:
 
     def rounds(self, job_id: str) -> None:
         number, unanswered = 1, False
-        while (opened := self.open_round(job_id, number, unanswered=unanswered)).run != "none":
+        while (opened := self.open_round(job_id, number, unanswered=unanswered)).run not in (
+            "none",
+            "slices",
+        ):
             if opened.run == "ask":
                 assert opened.number == number - 1
                 unanswered = self.ask_about_canary(job_id)
@@ -167,7 +198,20 @@ class World:
             for run in self.runs_of(opened):
                 self.run_shard(job_id, run.provider, run.shard_id)
             number += 1
-        self.assembler().assemble(job_id)
+        if opened.run == "none" or not self.in_slices(job_id):
+            self.assembler().assemble(job_id)
+
+    def in_slices(self, job_id: str) -> bool:
+        """The states around slices; False if one call does it."""
+        how = self.cutter().cut(job_id)
+        if how.next == "slices":
+            for item in self.slices_of(how):
+                self.slicer().assemble(job_id, item)
+            self.joiner().join(job_id)
+        return how.next == "slices"
+
+    def slices_of(self, how: HowToAssemble) -> list[int]:
+        return [item["slice"] for item in msgspec.json.decode(self.work.get(how.manifest))]
 
     def gate(self) -> Gate:
         return Gate(
@@ -201,6 +245,7 @@ class World:
             recipes=self.recipes,
             dialects=self.dialects,
             split_bytes=self.split_bytes,
+            max_gz_bytes=self.max_gz_bytes,
         )
         return planner.plan(job_id, lap)
 
@@ -214,6 +259,27 @@ class World:
             dialects=self.dialects,
             recipes=self.recipes,
             caps=self.caps,
+            remaining=self.clock(),
+            max_unzipped_bytes=self.max_unzipped_bytes,
+        )
+
+    def dedupe(self, job_id: str) -> None:
+        dedupe(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+        )
+
+    def remember(self, job_id: str) -> None:
+        remember(
+            job_id,
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            earlier=self.earlier,
+            retention_days=30,
         )
 
     def open_round(self, job_id: str, number: int, *, unanswered: bool = False) -> Round:
@@ -227,6 +293,7 @@ class World:
             approvals=self.approvals,
             unanswered=unanswered,
             canary_above=self.canary_above,
+            one_call=self.one_call,
         )
 
     def runs_of(self, opened: Round) -> list[ShardRun]:
@@ -255,10 +322,16 @@ class World:
                 break
             self.on_wait(step.wait_seconds)
             step = poller.poll(job_id, shard_id, step)
-        self.collector(provider).collect(job_id, shard_id)
         cleaner = self.cleaner(provider)
-        while (step := cleaner.clean_up(job_id, shard_id, step)).next == "again":
-            self.on_wait(step.wait_seconds)
+        step = msgspec.structs.replace(step, next="collect")
+        for _ in range(MOST_LAPS):
+            if step.next == "done":
+                break
+            if step.next == "collect":
+                self.collector(provider).collect(job_id, shard_id, self.clock())
+            step = cleaner.clean_up(job_id, shard_id, step)
+            if step.next == "again":
+                self.on_wait(step.wait_seconds)
 
     def pauses(self) -> Pauses:
         return Pauses(ledger=self.ledger, alerts=self.alerts)
@@ -316,6 +389,7 @@ class World:
             ledger=self.ledger,
             provider=self.providers[provider],
             alerts=self.alerts,
+            metrics=self.metrics,
         )
 
     def assembler(self) -> Assembler:
@@ -325,6 +399,34 @@ class World:
             results=self.results,
             index_results="auto",
             retention_days=30,
+        )
+
+    def cutter(self) -> Cutter:
+        return Cutter(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            one_call=self.one_call,
+            slice_bytes=self.slice_bytes,
+        )
+
+    def slicer(self) -> Slicer:
+        return Slicer(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            index_results="auto",
+            retention_days=30,
+            least_piece=self.results.least_piece,
+        )
+
+    def joiner(self) -> Joiner:
+        return Joiner(
+            ledger=self.ledger,
+            work=self.work,
+            results=self.results,
+            retention_days=30,
+            least_piece=self.results.least_piece,
         )
 
     def reporter(self) -> Reporter:

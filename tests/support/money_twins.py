@@ -121,9 +121,13 @@ class MemoryMetrics:
     def __init__(self) -> None:
         self.batches: list[Shard] = []
         self.jobs: list[Job] = []
+        self.files_left: list[tuple[str, int]] = []
 
     def batch(self, shard: Shard) -> None:
         self.batches.append(shard)
 
     def job(self, job: Job) -> None:
         self.jobs.append(job)
+
+    def left(self, provider: str, count: int) -> None:
+        self.files_left.append((provider, count))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from functions.batch.ports import RowKind
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.recipes.adapter import RecipeFiles
 from functions.recipes.rendering import Renderer
@@ -21,7 +22,7 @@ class _Maker:
     def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
         return [_as_twins(self._renderer.make(row)) for row in rows]
 
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
+    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
         raise AssertionError("twins take no documents")
 
     def close(self) -> None:
@@ -31,6 +32,21 @@ class _Maker:
 class TwinRecipes(RecipeFiles):
     def maker(self, recipe: StoredRecipe) -> _Maker:
         return _Maker(bytes(recipe.content))
+
+
+class LongPrefixes(TwinRecipes):
+    """As if what rows share had so many tokens, and stayed for an hour."""
+
+    def __init__(self, tokens: int = 20_000, kept_seconds: int = 3_600) -> None:
+        self.tokens = tokens
+        self.kept_seconds = kept_seconds
+
+    def prepare(self, key: str, data: bytes, rows: RowKind) -> StoredRecipe:
+        stored = super().prepare(key, data, rows)
+        if stored.prefix is not None and stored.prefix.tokens is not None:
+            stored.prefix.tokens = self.tokens
+            stored.prefix.kept_seconds = self.kept_seconds
+        return stored
 
 
 def _as_twins(made: MadeRow) -> MadeRow:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from functions.batch.errors import Conflict, InputChanged
+from functions.batch.errors import Conflict, InputChanged, UploadGone
 from functions.batch.learning import Learned
 from functions.batch.model import FINAL_JOB_STATUSES, Job, JobStatus, ProviderFile, Shard, now
 from functions.batch.quota import Lease, QuotaUse, Waiter
-from functions.batch.rows import IndexedRow
+from functions.batch.rows import IndexedRow, StoredAnswer
+from functions.batch.work import Piece
 
 
 class MemoryObjects:
     def __init__(self, bucket: str = "work", piece: int = 1 << 16) -> None:
         self.bucket = bucket
         self.stored: dict[str, bytes] = {}
+        self.uploads: dict[tuple[str, str], dict[int, bytes]] = {}
+        self.least_piece = 5 * 1024 * 1024
+        self._begun = 0
         self._piece = piece
 
     def get(self, key: str) -> bytes:
@@ -36,10 +41,14 @@ class MemoryObjects:
     def put_new(self, key: str, data: bytes) -> None:
         self.stored.setdefault(key, data)
 
-    def chunks(self, key: str) -> Iterator[bytes]:
+    def chunks(self, key: str, start: int = 0) -> Iterator[bytes]:
         data = self.stored[key]
-        for start in range(0, len(data), self._piece):
-            yield data[start : start + self._piece]
+        for at in range(start, len(data), self._piece):
+            yield data[at : at + self._piece]
+
+    def read(self, key: str, start: int, size: int) -> bytes | None:
+        data = self.stored.get(key)
+        return None if data is None else data[start : start + size]
 
     def upload(self, path: Path, key: str) -> None:
         self.stored[key] = path.read_bytes()
@@ -51,7 +60,11 @@ class MemoryObjects:
         self.stored[key] = bytes(buffer.data)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        yield from sorted(key for key in self.stored if key.startswith(prefix))
+        yield from sorted(key for key in list(self.stored) if key.startswith(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for key in self.keys(prefix):
+            yield key, len(self.stored[key])
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in list(keys):
@@ -59,6 +72,39 @@ class MemoryObjects:
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+    def begin(self, key: str) -> str:
+        self._begun += 1
+        upload = f"upload-{self._begun}"
+        self.uploads[key, upload] = {}
+        return upload
+
+    def put_piece(self, key: str, upload: str, number: int, data: bytes) -> str:
+        assert 1 <= number <= 10_000
+        self._open(key, upload)[number] = data
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    def complete(self, key: str, upload: str, pieces: Sequence[Piece]) -> None:
+        put = self._open(key, upload)
+        numbers = [piece.number for piece in pieces]
+        assert numbers
+        assert numbers == sorted(set(numbers))
+        for piece in pieces:
+            data = put[piece.number]
+            assert piece.tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+            assert len(data) >= self.least_piece or piece is pieces[-1], "EntityTooSmall"
+        self.stored[key] = b"".join(put[number] for number in numbers)
+        del self.uploads[key, upload]
+
+    def abandon(self, prefix: str) -> None:
+        for key, upload in list(self.uploads):
+            if key.startswith(prefix):
+                del self.uploads[key, upload]
+
+    def _open(self, key: str, upload: str) -> dict[int, bytes]:
+        if (key, upload) not in self.uploads:
+            raise UploadGone(key)
+        return self.uploads[key, upload]
 
 
 class _Buffer:
@@ -219,12 +265,22 @@ class MemoryLedger:
                 yield _copied(file)
 
     def index_rows(
-        self, job_id: str, results: str, rows: Iterable[IndexedRow], expires_at: int
+        self,
+        job_id: str,
+        results: str,
+        rows: Iterable[IndexedRow],
+        expires_at: int,
+        *,
+        beside_others: bool = False,
     ) -> None:
         for row in rows:
             digest = hashlib.sha256(row.custom_id.encode()).hexdigest()
-            sort = f"ROW#{row.row}" if (job_id, digest, "ROW") in self.rows else "ROW"
-            self.rows[job_id, digest, sort] = {"row": row.row, "answer": row.line.decode()}
+            first = self.rows.get((job_id, digest, "ROW"), {"row": row.row})
+            sort = "ROW" if first["row"] == row.row else f"ROW#{row.row}"
+            found: dict[str, Any] = {"row": row.row, "answer": row.line.decode()}
+            if row.length:
+                found = {"row": row.row, "offset": row.offset, "length": row.length}
+            self.rows[job_id, digest, sort] = found
 
     def learned(self, provider: str, model: str) -> Learned:
         sums = Learned()
@@ -242,6 +298,23 @@ class MemoryLedger:
 
 def _place(file: ProviderFile) -> tuple[str, str, str, str]:
     return file.job_id, file.shard_id, file.kind, file.id
+
+
+class MemoryAnswers:
+    """`known`: by digest, with the time of its expiry."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, tuple[StoredAnswer, int]] = {}
+
+    def find(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, StoredAnswer]]:
+        for digest in digests:
+            answer, expires_at = self.known.get(digest, (None, 0))
+            if answer is not None and expires_at > time.time():
+                yield digest, answer
+
+    def remember(self, answers: Iterable[tuple[bytes, StoredAnswer]], expires_at: int) -> None:
+        for digest, answer in answers:
+            self.known[digest] = (answer, expires_at)
 
 
 class MemoryQuotas:

@@ -16,7 +16,7 @@ FUNCTIONS = ROOT / "functions"
 SDKS = {"openai", "anthropic", "google", "vertexai"}
 LOADED_SDKS = {"openai", "anthropic", "google.auth", "google.api_core", "google.genai", "vertexai"}
 PLAIN = ["intake", "plan", "shard", "ask", "reconcile", "assemble", "report", "sweep"]
-PLAIN += ["command", "rescue"]
+PLAIN += ["cut", "slice", "join", "dedupe", "remember", "command", "rescue"]
 WITH_PROVIDER = ["submit", "poll", "collect", "clean_up"]
 
 

@@ -12,7 +12,9 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.content import record
 from functions.providers.fields import parted
+from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
 
@@ -80,18 +82,14 @@ class _Line(msgspec.Struct, gc=False):
     result: _Result
 
 
-class _Details(msgspec.Struct, gc=False):
-    error_code: str | None = None
-
-
 class _Error(msgspec.Struct, gc=False):
-    type: str | None = None
-    message: str | None = None
-    details: _Details | None = None
+    type: object = None
+    message: object = None
+    details: object = None
 
 
 class _ErrorBody(_Error):
-    error: _Error | None = None
+    error: _Error | str | None = None
 
 
 class _Block(msgspec.Struct, gc=False):
@@ -100,19 +98,19 @@ class _Block(msgspec.Struct, gc=False):
 
 
 class _Written(msgspec.Struct, gc=False):
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: Tokens | None = None
 
 
 class _Tools(msgspec.Struct, gc=False):
-    web_search_requests: int | None = None
+    web_search_requests: Tokens | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
     cache_creation: _Written | None = None
-    output_tokens: int | None = None
+    output_tokens: Tokens | None = None
     server_tool_use: _Tools | None = None
     service_tier: str | None = None
 
@@ -152,7 +150,7 @@ class _Outer(msgspec.Struct, gc=False):
 _line = msgspec.json.Decoder(_Line)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _content = msgspec.json.Decoder(_Content)
-_metered = msgspec.json.Decoder(_Metered)
+_metered = msgspec.json.Decoder(_Metered, strict=False)
 _message = msgspec.json.Decoder(_Message)
 _outer = msgspec.json.Decoder(_Outer)
 _stopped = msgspec.json.Decoder(_Stopped)
@@ -266,15 +264,16 @@ def _errored(row_id: str, body: bytes) -> Answer:
     """The error stands in an envelope of its own: `{"type": "error", "error": {"type", …}}`."""
     error = _Error()
     with suppress(msgspec.MsgspecError):
-        told = _error_body.decode(body)
-        error = told if told.type != "error" else told.error or error
-    code = error.type or "no_answer"
-    message = error.message or (
+        given = _error_body.decode(body)
+        inner = given.error if given.type == "error" else given
+        error = _Error(message=inner) if isinstance(inner, str) else inner or error
+    code = told(error.type) or "no_answer"
+    message = told(error.message) or (
         f"Anthropic reported {code} and said no more."
         if error.type
         else "Anthropic reported an error and did not say which."
     )
-    detail = error.details.error_code if error.details is not None else None
+    detail = told(record(error.details).get("error_code"))
     verdict = ERRORS.get(code, "again")
     if about_account(detail or code, message):
         verdict = "resend"

@@ -5,14 +5,14 @@ than a few seconds are the workflow's. The API: https://platform.claude.com/docs
 
 The results are read from their documented path below the base URL. `results_url`, which the SDK
 follows with the key in hand, is not: behind a gateway it names another host, which may neither be
-reachable nor get the key.
+reachable nor get the key. Only where the path is not known it is, and only at the same host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,6 @@ from functions.batch.errors import (
     Unavailable,
     Unconfirmed,
 )
-from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
     Owned,
@@ -42,6 +41,9 @@ from functions.batch.model import (
 )
 from functions.batch.rows import Group
 from functions.providers.anthropic.answers import about_account
+from functions.providers.downloads import answer_lines
+from functions.providers.keys import plain_key
+from functions.providers.said import count, told
 from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
@@ -52,6 +54,7 @@ no function whose own clock is further off."""
 
 _PATH = "/v1/messages/batches"
 _PAGE = 100
+_COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 STATES: dict[str, Literal["ended"] | None] = {
     "in_progress": None,
@@ -74,9 +77,10 @@ _result_id = msgspec.json.Decoder(_ResultId)
 
 
 def make_client(key: str, base_url: str) -> anthropic.Anthropic:
-    """`base_url` has no `/v1`; empty means Anthropic itself."""
+    """`base_url` has no `/v1`; empty means Anthropic itself. Raises `KeyMissing` for a key that is
+    none."""
     return anthropic.Anthropic(
-        api_key=key,
+        api_key=plain_key(key, "anthropic"),
         base_url=base_url.rstrip("/").removesuffix("/v1") or "https://api.anthropic.com",
         timeout=anthropic.Timeout(TIMEOUT_SECONDS, connect=10.0),
         max_retries=0,
@@ -130,10 +134,16 @@ class AnthropicProvider:
         found: list[str] = []
         unknown: list[str] = []
         with _translated():
-            for batch in self._client.messages.batches.list(limit=_PAGE):
-                if batch.created_at < earliest:
-                    break
-                if _rows(batch) != rows or batch.archived_at is not None:
+            listed = self._client.messages.batches.list(limit=_PAGE)
+            if not isinstance(getattr(listed, "data", None), list):
+                raise Unavailable("odd_answer", "Anthropic's answer is no list.")
+            seen: set[str] = set()
+            for batch in listed:
+                if _created(batch) < earliest or batch.id in seen:
+                    break  # at what is too old, or where the list begins anew
+                seen.add(batch.id)
+                # One that was not counted, or not yet, may have any size.
+                if _rows(batch) not in (rows, 0) or batch.archived_at is not None:
                     continue
                 if STATES.get(batch.processing_status) != "ended":
                     unknown.append(batch.id)
@@ -146,7 +156,8 @@ class AnthropicProvider:
         return found
 
     def _is_ours(self, batch_id: str, tag: Tag) -> bool:
-        with suppress(Missing, ValueError), closing(self._lines(batch_id)) as lines:
+        path = f"{_PATH}/{batch_id}/results"
+        with suppress(Missing, ValueError), closing(self._lines(path)) as lines:
             for line in lines:
                 mark = f"-{tag.job_id[-8:]}-{tag.shard_id}-"
                 return mark in _result_id.decode(line).custom_id
@@ -155,24 +166,33 @@ class AnthropicProvider:
     def poll(self, batch_id: str) -> BatchState:
         with _translated():
             answer = self._client.messages.batches.with_raw_response.retrieve(batch_id)
-            batch = answer.parse()
+            batch = _batch(answer.parse())
         return _state(batch, retry_after(answer.headers.get("retry-after")))
 
     def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for batch_id in outputs:
-            yield from self._lines(batch_id)
+            try:
+                yield from self._lines(f"{_PATH}/{batch_id}/results")
+            except Missing as error:
+                yield from self._lines(self._results_url(batch_id, error))
 
-    def _lines(self, batch_id: str) -> Generator[bytes]:
+    def _lines(self, path: str) -> Generator[bytes]:
+        with _translated(), closing(self._open(path)) as content:
+            yield from answer_lines(content.iter_bytes(1 << 20), "Anthropic")
+
+    def _open(self, path: str) -> httpx2.Response:
         with _translated():
-            answer = self._client.get(
-                f"{_PATH}/{batch_id}/results", cast_to=httpx2.Response, stream=True, stream_cls=None
-            )
-            with closing(answer) as content:
-                for line in iter_lines(content.iter_bytes(1 << 20)):
-                    if isinstance(line, Oversized):
-                        continue  # no answer is that long: its row counts as unanswered
-                    if line and not line.isspace():
-                        yield line
+            return self._client.get(path, cast_to=httpx2.Response, stream=True, stream_cls=None)
+
+    def _results_url(self, batch_id: str, error: Missing) -> str:
+        """Where a compatible service may keep the results instead, if that is the same service."""
+        with _translated():
+            url: object = self._client.messages.batches.retrieve(batch_id).results_url
+            base = self._client.base_url
+            found = base.join(url) if isinstance(url, str) and url else None
+        if found is None or _origin(found) != _origin(base):
+            raise error
+        return str(found)
 
     def cancel(self, batch_id: str) -> None:
         """A batch that has ended meanwhile needs no cancelling."""
@@ -189,30 +209,52 @@ class AnthropicProvider:
         return iter(())
 
 
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _batch(answer: object) -> MessageBatch:
+    """The SDK hands on whatever came with status 200, a gateway's page too."""
+    if not isinstance(answer, MessageBatch) or not told(answer.processing_status):
+        raise Unavailable("odd_answer", "Anthropic's answer is no batch.")
+    return answer
+
+
+def _created(batch: MessageBatch) -> datetime:
+    made: object = getattr(batch, "created_at", None)
+    if not isinstance(made, datetime):
+        raise ValueError(f"no time of creation: {made!r}")
+    return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
+
+
+def _counts(batch: MessageBatch) -> dict[str, int]:
+    counts: object = batch.request_counts
+    return {name: count(getattr(counts, name, None)) for name in _COUNTS}
+
+
 def _rows(batch: MessageBatch) -> int:
-    counts = batch.request_counts
-    return sum(
-        (counts.processing, counts.succeeded, counts.errored, counts.canceled, counts.expired)
-    )
+    return sum(_counts(batch).values())
 
 
 def _state(batch: MessageBatch, asked: float | None) -> BatchState:
     """An unknown status counts as running: new ones are more likely steps than ends. A batch that
     was cancelled or expired ends like any other; only its counts and results say so."""
-    counts = batch.request_counts
+    counts = _counts(batch)
     outcome = STATES.get(batch.processing_status)
     if batch.archived_at is not None:
         return BatchState(status="archived", outcome="refused", refusal=_RESULTS_GONE)
-    cut_short = batch.cancel_initiated_at is not None or counts.canceled or counts.expired
+    cut_short = (
+        batch.cancel_initiated_at is not None or counts["canceled"] > 0 or counts["expired"] > 0
+    )
     return BatchState(
-        status=batch.processing_status,
+        status=told(batch.processing_status),
         outcome=outcome,
         complete=outcome is not None and not cut_short,
         outputs=[] if outcome is None else [ProviderObject(kind="batch", id=batch.id)],
         progress=Progress(
-            total=_rows(batch),
-            completed=counts.succeeded,
-            failed=counts.errored + counts.canceled + counts.expired,
+            total=sum(counts.values()),
+            completed=counts["succeeded"],
+            failed=counts["errored"] + counts["canceled"] + counts["expired"],
         ),
         retry_after=asked,
     )
@@ -231,20 +273,20 @@ def _translated(*, creating: bool = False) -> Generator[None]:
     except anthropic.AnthropicError as error:
         raise Refused("client", f"The Anthropic client refuses: {error}") from error
     except ValueError as error:
-        raise Unavailable("odd_answer", f"Anthropic's answer is no JSON: {error}") from error
+        raise Unavailable("odd_answer", f"Anthropic's answer cannot be read: {error}") from error
 
 
 def _from_status(error: anthropic.APIStatusError, *, creating: bool) -> ProviderError:
     status = error.status_code
-    told = error.api_message or error.message
-    code = error.error_code or error.type or f"http_{status}"
+    said = told(error.api_message) or told(error.message)
+    code = told(error.error_code) or told(error.type) or f"http_{status}"
     if status == 413:
         code = "request_too_large"
     kind = _kind(status, creating=creating)
-    if about_account(code, told) or error.type == "billing_error":
+    if about_account(code, said) or error.type == "billing_error":
         kind = AccountBlocked
     asked = retry_after(error.response.headers.get("retry-after"))
-    return kind(code, f"{told} (HTTP {status})", retry_after=asked)
+    return kind(code, f"{said} (HTTP {status})", retry_after=asked)
 
 
 def _kind(status: int, *, creating: bool) -> type[ProviderError]:

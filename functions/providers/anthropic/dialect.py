@@ -21,7 +21,16 @@ from functions.providers.anthropic.tokens import (
     input_tokens,
     system_tokens,
 )
-from functions.providers.fields import ID_ROOM, custom_id, decode_fields, replaced, text_or_none
+from functions.providers.content import MOST_COUNT
+from functions.providers.fields import (
+    ID_ROOM,
+    MOST_MODEL,
+    check_model,
+    custom_id,
+    decode_fields,
+    replaced,
+    text_or_none,
+)
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -36,6 +45,7 @@ that cannot be resumed, so its size is what a broken connection costs."""
 
 _NONE = msgspec.Raw()
 _SAMPLING = ("temperature", "top_p", "top_k")
+_MOST_BETAS = 20
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
 
 _TOKEN_BYTES = 6
@@ -120,6 +130,7 @@ class AnthropicDialect:
         params = _decode(fields["params"])
         if not isinstance(params.model, str) or not params.model:
             raise InvalidRow("no_model", 'The params have no "model": say which one is to answer.')
+        check_model(params.model)
         tokens = _tokens(params.max_tokens)
         _check_parameters(params)
         messages = _checked_messages(bytes(params.messages))
@@ -142,8 +153,10 @@ class AnthropicDialect:
             return None
         params = row.params
         messages = params.messages
-        tokens = params.max_tokens
+        tokens = min(params.max_tokens, MOST_COUNT)
         if row.body or not params.model or tokens < 1 or not messages:
+            return None
+        if len(params.model) > MOST_MODEL:
             return None
         for message in messages:
             if type(message.content) is not str:
@@ -177,7 +190,7 @@ class AnthropicDialect:
     def request(self, line: bytes, row_id: str) -> bytes:
         """Only the two keys that a request has: a third would have the whole batch refused."""
         params = bytes(decode_fields(line)["params"])
-        if b'"betas"' in params:
+        if b'"betas"' in params or b"\\u" in params:  # which may spell it as well
             params = _without_betas(params)
         return b'{"custom_id":"%b","params":%b}' % (row_id.encode(), params)
 
@@ -200,7 +213,7 @@ def _decode(raw: msgspec.Raw) -> _Params:
 
 def _tokens(asked: object) -> int:
     if isinstance(asked, int) and not isinstance(asked, bool) and asked >= 1:
-        return asked
+        return min(asked, MOST_COUNT)
     if asked is None:
         raise InvalidRow(
             "bad_max_tokens", 'The params have no "max_tokens": say how long an answer may get.'
@@ -269,10 +282,11 @@ def _betas(named: object) -> list[str]:
     if isinstance(named, list):
         names = cast("list[object]", named)
         betas = [name for name in names if isinstance(name, str) and _BETA.fullmatch(name)]
-        if len(betas) == len(names):
+        if len(betas) == len(names) <= _MOST_BETAS and all(len(each) < 100 for each in betas):
             return sorted(set(betas))
     raise InvalidRow(
-        "bad_betas", '"betas" has to be a list of names like "output-300k-2026-03-24".'
+        "bad_betas",
+        f'"betas" has to be a list of up to {_MOST_BETAS} names like "output-300k-2026-03-24".',
     )
 
 

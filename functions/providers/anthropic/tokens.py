@@ -43,7 +43,7 @@ def input_tokens(
     tokens = base_tokens(len(messages))
     for message in messages:
         content = message.content
-        tokens += text_tokens(content) if type(content) is str else tokens_of(content, _block)
+        tokens += text_tokens(content) if type(content) is str else tokens_of(content, block_tokens)
     tokens += system_tokens(system)
     if tools or schema:
         tokens += raw_json(schema)
@@ -58,10 +58,10 @@ def base_tokens(messages: int) -> float:
 
 
 def system_tokens(system: object) -> float:
-    return 0.0 if system is None else SYSTEM + tokens_of(system, _block)
+    return 0.0 if system is None else SYSTEM + tokens_of(system, block_tokens)
 
 
-def _block(block: Record) -> float:
+def block_tokens(block: Record) -> float:
     match block.get("type"):
         case "image":
             return media_tokens(_measured(record(block.get("source")), "image"))

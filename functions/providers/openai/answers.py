@@ -11,12 +11,27 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.fields import parted
+from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
 
 _WITH_TEXT = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
 _RETRYABLE_STATUSES = frozenset({0, 408, 409, 429})
 _NEVER_TRIED = frozenset({"batch_expired", "batch_cancelled"})
+
+ACCOUNT_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "account_deactivated",
+        "invalid_api_key",
+    }
+)
+"""Codes that speak of the account: its rows have not been tried."""
+
+ACCOUNT_SECONDS = 300
+"""After which rows that the account was refused for go again, at first."""
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -25,15 +40,17 @@ class _Response(msgspec.Struct, gc=False):
 
 
 class _Error(msgspec.Struct, gc=False):
-    code: str | int | None = None
-    type: str | None = None
-    message: str | None = None
+    """Of whatever types: some services number their codes."""
+
+    code: object = None
+    type: object = None
+    message: object = None
 
 
 class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
-    error: _Error | None = None
+    error: _Error | str | None = None
 
 
 class _ErrorBody(msgspec.Struct, gc=False):
@@ -57,21 +74,21 @@ class _Content(msgspec.Struct, gc=False):
 
 class _Output(msgspec.Struct, gc=False):
     type: str = ""
-    content: list[_Content] | None = None
+    content: list[_Content] | str | None = None
 
 
 class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+    image_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     input_tokens_details: _Details | None = None
     prompt_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
@@ -89,11 +106,20 @@ class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
+class _Unmetered(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    output: list[_Output] | None = None
+    incomplete_details: object = None
+
+
 _NOTHING = _Details()
-_line = msgspec.json.Decoder(_Line)
-_body = msgspec.json.Decoder(_Body)
-_metered = msgspec.json.Decoder(_Metered)
+# Not strict: compatible services write counts and statuses as texts, or as floats.
+_line = msgspec.json.Decoder(_Line, strict=False)
+_body = msgspec.json.Decoder(_Body, strict=False)
+_metered = msgspec.json.Decoder(_Metered, strict=False)
+_unmetered = msgspec.json.Decoder(_Unmetered)
 _error_body = msgspec.json.Decoder(_ErrorBody)
+_string = msgspec.json.Decoder(str)
 
 
 class _OuterResponse(msgspec.Struct, gc=False):
@@ -145,13 +171,23 @@ def _parse(line: bytes, endpoint: str) -> Answer:
     answer = _line.decode(line)
     response = answer.response
     if response is not None and response.status_code and 200 <= response.status_code < 300:
-        return _succeeded(answer.custom_id, bytes(response.body), endpoint)
+        return _succeeded(answer.custom_id, _object(bytes(response.body)), endpoint)
     return _failed(answer)
 
 
 def _succeeded(row_id: str, body: bytes, endpoint: str) -> Answer:
     text, usage, cut = _read(body, endpoint)
     return Answer(id=row_id, verdict="succeeded", response=body, text=text, usage=usage, cut=cut)
+
+
+def _object(body: bytes) -> bytes:
+    """Some services write the body's JSON into a text."""
+    if body.startswith(b'"'):
+        inner = _string.decode(body).strip().encode()
+        with suppress(msgspec.MsgspecError):
+            if isinstance(msgspec.json.decode(inner), dict):
+                return inner
+    return body
 
 
 def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
@@ -161,16 +197,19 @@ def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
         with suppress(msgspec.MsgspecError):
             full = _body.decode(body)
             return _text(full), _usage(full.usage, _searches(full)), _cut(full)
+        with suppress(msgspec.MsgspecError):
+            rest = _unmetered.decode(body)
+            return _text(rest), None, _cut(rest)
     return b"null", _usage_of(body), False
 
 
-def _cut(body: _Body) -> bool:
+def _cut(body: _Body | _Unmetered) -> bool:
     if body.choices:
         return body.choices[0].finish_reason == "length"
     return body.incomplete_details == {"reason": "max_output_tokens"}
 
 
-def _text(body: _Body) -> bytes:
+def _text(body: _Body | _Unmetered) -> bytes:
     if body.choices:
         choice = body.choices[0]
         raw = bytes(choice.message.content if choice.message is not None else choice.text)
@@ -179,8 +218,8 @@ def _text(body: _Body) -> bytes:
         texts = [
             content.text
             for item in body.output
-            if item.type == "message"
-            for content in item.content or ()
+            if item.type == "message" and isinstance(item.content, list)
+            for content in item.content
             if content.type == "output_text" and content.text is not None
         ]
         return msgspec.json.encode("".join(texts)) if texts else b"null"
@@ -222,10 +261,17 @@ def _kinds(given: _Details, made: _Details) -> dict[str, int] | None:
 def _failed(answer: _Line) -> Answer:
     status = answer.response.status_code if answer.response is not None else None
     body = bytes(answer.response.body) if answer.response is not None else b"null"
-    error = answer.error or _body_error(body) or _Error()
-    code = str(error.code or error.type or (f"http_{status}" if status else "no_answer"))
-    verdict = _verdict(status, code, told=bool(error.code or error.message or status))
-    message = error.message or (
+    given = _Error(message=answer.error) if isinstance(answer.error, str) else answer.error
+    error = given or _body_error(body) or _Error()
+    named = told(error.code) or told(error.type)
+    code = named or (f"http_{status}" if status else "no_answer")
+    blocked = bool(ACCOUNT_CODES & {told(error.code), told(error.type)})
+    verdict = (
+        "resend"
+        if blocked
+        else _verdict(status, code, told=bool(error.code or error.message or status))
+    )
+    message = told(error.message) or (
         f"The provider answered with status {status} and said no more."
         if status
         else "The provider reported neither a status nor an error."
@@ -236,6 +282,7 @@ def _failed(answer: _Line) -> Answer:
         response=body if body not in (b"{}", b"") else b"null",
         usage=_usage_of(body),
         error=RowError(code=code, message=message, retryable=verdict != "failed"),
+        delay_seconds=ACCOUNT_SECONDS if blocked else 0,
     )
 
 

@@ -10,10 +10,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import httpx2  # the SDK lets its errors through while a body is read
 import openai
+from openai.pagination import SyncCursorPage
 from openai.types import Batch, FileObject
 
 from functions.batch.errors import (
@@ -26,7 +27,6 @@ from functions.batch.errors import (
     Throttled,
     Unavailable,
 )
-from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import (
     BatchState,
     Owned,
@@ -38,6 +38,10 @@ from functions.batch.model import (
     Tag,
 )
 from functions.batch.rows import Group
+from functions.providers.downloads import answer_lines
+from functions.providers.keys import plain_key
+from functions.providers.openai.answers import ACCOUNT_CODES
+from functions.providers.said import count, told
 from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
@@ -57,23 +61,21 @@ STATES: dict[str, Literal["ended", "refused"] | None] = {
 }
 
 _OVER_CAPACITY = frozenset({"token_limit_exceeded"})
-_ACCOUNT_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "account_deactivated",
-        "invalid_api_key",
-    }
-)
 _MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported"})
 _CAPACITY_DELAY = 300
+_UNSEEN = ("find", "found", "no such", "not exist", "not ready", "processed")
+"""Words for a file that was uploaded, and is not seen yet, or not looked at yet."""
+
+_DEAD = frozenset({"failed", "cancelling", "cancelled"})
+
+_Made = TypeVar("_Made", FileObject, Batch)
 
 
 def make_client(key: str, base_url: str) -> openai.OpenAI:
-    """`base_url` includes `/v1`; empty means OpenAI itself."""
+    """`base_url` includes `/v1`; empty means OpenAI itself. Raises `KeyMissing` for a key that is
+    none."""
     return openai.OpenAI(
-        api_key=key,
+        api_key=plain_key(key, "openai"),
         base_url=base_url or "https://api.openai.com/v1",
         timeout=openai.Timeout(TIMEOUT_SECONDS, connect=10.0),
         max_retries=0,
@@ -97,18 +99,17 @@ class OpenAIProvider:
                 purpose="batch",
                 timeout=openai.Timeout(_UPLOAD_SECONDS, connect=10.0),
             )
-        return [ProviderObject(kind="input_file", id=made.id)]
+        return [ProviderObject(kind="input_file", id=_id(made))]
 
     def find_staged(self, tag: Tag, since: str) -> list[ProviderObject]:
         earliest = _seconds(since)
-        found: list[ProviderObject] = []
         with _translated():
-            for file in self._client.files.list(purpose="batch", order="desc"):
-                if file.created_at < earliest:
-                    break
-                if _is_ours(file, tag):
-                    found.append(ProviderObject(kind="input_file", id=file.id))
-        return found
+            files = self._client.files.list(purpose="batch", order="desc")
+            return [
+                ProviderObject(kind="input_file", id=file.id)
+                for file in _since(earliest, files)
+                if _is_ours(file, tag)
+            ]
 
     def create(
         self, path: Path | None, tag: Tag, group: Group, staged: Sequence[str], rows: int
@@ -125,27 +126,27 @@ class OpenAIProvider:
                     "attempt": str(tag.attempt),
                 },
             )
-        return batch.id
+            return _id(batch)
 
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
+        """Of several, those that failed or were cancelled do not count: what is left is the one
+        that a person let live."""
         earliest = _seconds(since)
-        found: list[str] = []
+        mine = (tag.stack, tag.job_id, tag.shard_id)
+        found: dict[str, str] = {}
         with _translated():
-            for batch in self._client.batches.list(limit=100):
-                if batch.created_at < earliest:
-                    break
-                marks = batch.metadata or {}
-                mine = (tag.stack, tag.job_id, tag.shard_id)
+            for batch in _since(earliest, self._client.batches.list(limit=100)):
+                marks = _marks(batch)
                 if mine == tuple(
                     marks.get(name) for name in ("batchdrop_stack", "job_id", "shard_id")
                 ):
-                    found.append(batch.id)
-        return found
+                    found[batch.id] = batch.status
+        return [each for each, status in found.items() if status not in _DEAD] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
         with _translated():
             answer = self._client.batches.with_raw_response.retrieve(batch_id)
-            batch = answer.parse()
+            batch = _batch(answer.parse())
         asked = retry_after(answer.headers.get("retry-after"))
         return _state(batch, asked)
 
@@ -155,11 +156,7 @@ class OpenAIProvider:
                 _translated(),
                 self._client.files.with_streaming_response.content(output) as content,
             ):
-                for line in iter_lines(content.iter_bytes(1 << 20)):
-                    if isinstance(line, Oversized):
-                        continue  # no answer is that long: its row counts as unanswered
-                    if line and not line.isspace():
-                        yield line
+                yield from answer_lines(content.iter_bytes(1 << 20), "OpenAI")
 
     def cancel(self, batch_id: str) -> None:
         """A batch that has ended meanwhile needs no cancelling."""
@@ -171,22 +168,21 @@ class OpenAIProvider:
 
     def delete(self, file: ProviderFile) -> None:
         with _translated():
-            self._client.files.delete(file.id)
+            done = self._client.files.delete(file.id)
+        if getattr(done, "deleted", None) is False:
+            raise Unavailable("not_deleted", f"OpenAI says that {file.id} is not deleted.")
 
     def owned(self, stack: str, since: str) -> Iterator[Owned]:
         """Inputs by their names; answers, which have none, by the batches that they belong to."""
         earliest = _seconds(since)
         with _translated():
-            for file in self._client.files.list(purpose="batch", order="desc"):
-                if file.created_at < earliest:
-                    break
-                parts = file.filename.split(".")
+            files = self._client.files.list(purpose="batch", order="desc")
+            for file in _since(earliest, files):
+                parts = told(file.filename).split(".")
                 if len(parts) == 5 and parts[0] == stack:  # as `_name` makes them
                     yield _owned("input_file", file.id, file.created_at, parts[1], parts[2])
-            for batch in self._client.batches.list(limit=100):
-                if batch.created_at < earliest:
-                    break
-                marks = batch.metadata or {}
+            for batch in _since(earliest, self._client.batches.list(limit=100)):
+                marks = _marks(batch)
                 if marks.get("batchdrop_stack") != stack:
                     continue
                 which = (marks.get("job_id", ""), marks.get("shard_id", ""))
@@ -194,12 +190,53 @@ class OpenAIProvider:
                     yield _owned(output.kind, output.id, batch.created_at, *which)
 
 
+def _since(earliest: float, listed: SyncCursorPage[_Made]) -> Iterator[_Made]:
+    """Lists are the newest first, but that is promised for files alone: one that begins with the
+    oldest is read to its end. What is no list must not pass for an empty one, and a list that
+    begins anew, whatever page it is asked for, is over."""
+    if not isinstance(getattr(listed, "data", None), list):
+        raise Unavailable("odd_answer", "OpenAI's answer is no list.")
+    first: float | None = None
+    seen: set[str] = set()
+    for each in listed:
+        if each.id in seen:
+            return
+        seen.add(each.id)
+        made: object = getattr(each, "created_at", None)
+        if not isinstance(made, (int, float)) or made >= earliest:
+            yield each
+        elif first is not None and made < first:
+            return
+        if first is None and isinstance(made, (int, float)):
+            first = made
+
+
+def _id(made: FileObject | Batch) -> str:
+    """What was made without an id is looked for, like what was made without an answer."""
+    identity: object = getattr(made, "id", None)
+    if not isinstance(identity, str) or not identity:
+        raise Unavailable("odd_answer", "OpenAI's answer to a create holds no id.")
+    return identity
+
+
+def _batch(answer: object) -> Batch:
+    """The SDK hands on whatever came with status 200, a gateway's page too."""
+    if not isinstance(answer, Batch) or not told(answer.status):
+        raise Unavailable("odd_answer", "OpenAI's answer is no batch.")
+    return answer
+
+
+def _marks(batch: Batch) -> dict[str, str]:
+    marks: object = getattr(batch, "metadata", None)
+    return cast("dict[str, str]", marks) if isinstance(marks, dict) else {}
+
+
 def _name(tag: Tag) -> str:
     return f"{tag.stack}.{tag.job_id}.{tag.shard_id}."
 
 
 def _is_ours(file: FileObject, tag: Tag) -> bool:
-    return file.filename.startswith(_name(tag))
+    return told(file.filename).startswith(_name(tag))
 
 
 def _seconds(since: str) -> float:
@@ -211,21 +248,25 @@ def _state(batch: Batch, asked: float | None) -> BatchState:
     counts = batch.request_counts
     outcome = STATES.get(batch.status)
     return BatchState(
-        status=batch.status,
+        status=told(batch.status),
         outcome=outcome,
         complete=batch.status == "completed",
         outputs=_outputs(batch),
         refusal=_refusal(batch) if outcome == "refused" else None,
         progress=None
         if counts is None
-        else Progress(total=counts.total, completed=counts.completed, failed=counts.failed),
+        else Progress(
+            total=count(getattr(counts, "total", None)),
+            completed=count(getattr(counts, "completed", None)),
+            failed=count(getattr(counts, "failed", None)),
+        ),
         retry_after=asked,
     )
 
 
 def _outputs(batch: Batch) -> list[ProviderObject]:
     named = (("output_file", batch.output_file_id), ("error_file", batch.error_file_id))
-    return [ProviderObject(kind=kind, id=identity) for kind, identity in named if identity]
+    return [ProviderObject(kind=kind, id=told(identity)) for kind, identity in named if identity]
 
 
 def _owned(kind: str, identity: str, created: int, job_id: str, shard_id: str) -> Owned:
@@ -233,23 +274,42 @@ def _owned(kind: str, identity: str, created: int, job_id: str, shard_id: str) -
     return Owned(kind=kind, id=identity, created_at=at, job_id=job_id, shard_id=shard_id)
 
 
+class _Fault(NamedTuple):
+    code: str
+    message: str
+    line: int
+
+
+def _faults(batch: Batch) -> Iterator[_Fault]:
+    """`line` is 0 where none is named."""
+    data: object = getattr(batch.errors, "data", batch.errors)
+    for each in cast("list[object]", data) if isinstance(data, list) else [data]:
+        if isinstance(each, str):
+            yield _Fault("", each, 0)
+        elif each is not None:
+            code, message, line = (
+                getattr(each, name, None) for name in ("code", "message", "line")
+            )
+            yield _Fault(told(code), told(message), count(line))
+
+
 def _refusal(batch: Batch) -> Refusal:
-    errors = (batch.errors.data if batch.errors is not None else None) or []
-    code = next((error.code for error in errors if error.code), "batch_failed")
-    message = next((error.message for error in errors if error.message), "no reason was given")
+    faults = list(_faults(batch))
+    code = next((fault.code for fault in faults if fault.code), "batch_failed")
+    message = next((fault.message for fault in faults if fault.message), "no reason was given")
     said = f"OpenAI refused the batch: {message}"
     if code in _OVER_CAPACITY:
         return Refusal(
             code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, capacity=True
         )
-    if code in _ACCOUNT_CODES:
+    if code in ACCOUNT_CODES:
         return Refusal(
             code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, account=True
         )
     named = {
-        error.line: Reason(error.code or code, error.message or said)
-        for error in errors
-        if error.line is not None and error.code not in _MODEL_CODES
+        fault.line: Reason(fault.code or code, fault.message or said)
+        for fault in faults
+        if fault.line and fault.code not in _MODEL_CODES
     }
     if code in _MODEL_CODES:
         return Refusal(code=code, message=said, then="fail")
@@ -269,20 +329,28 @@ def _translated(*, creating: bool = False) -> Generator[None]:
         raise Unavailable("no_answer", f"OpenAI could not be reached: {error}") from error
     except openai.OpenAIError as error:
         raise Refused("client", f"The OpenAI client refuses: {error}") from error
+    except ValueError as error:
+        raise Unavailable("odd_answer", f"OpenAI's answer cannot be read: {error}") from error
 
 
 def _from_status(error: openai.APIStatusError, *, creating: bool) -> ProviderError:
     status = error.status_code
-    code = error.code or error.type or f"http_{status}"
+    code = told(error.code) or told(error.type) or f"http_{status}"
     message = f"{error.message} (HTTP {status})"
     asked = retry_after(error.response.headers.get("retry-after"))
     kind = _kind(status, code, error.message, creating=creating)
+    if told(error.type) in ACCOUNT_CODES:
+        kind = AccountBlocked
+    if kind is Refused and code in _MODEL_CODES:
+        return Refused(code, message, retry_after=asked, then="fail")
     return kind(code, message, retry_after=asked)
 
 
 def _kind(status: int, code: str, message: str, *, creating: bool) -> type[ProviderError]:
     words = message.lower()
-    if code in _ACCOUNT_CODES or status in (401, 402, 403):
+    if creating and status < 500 and code in _MODEL_CODES:
+        return Refused
+    if code in ACCOUNT_CODES or status in (401, 402, 403):
         return AccountBlocked
     if code in _OVER_CAPACITY or "enqueued token" in words:
         return OverCapacity
@@ -290,7 +358,7 @@ def _kind(status: int, code: str, message: str, *, creating: bool) -> type[Provi
         return Throttled
     if status == 408 or status >= 500:
         return Unavailable
-    if creating and (status == 404 or ("file" in words and "find" in words)):
+    if creating and (status == 404 or ("file" in words and any(map(words.__contains__, _UNSEEN)))):
         return NotVisible
     if status == 404:
         return Missing

@@ -14,6 +14,8 @@ from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.fields import (
     ID_ROOM,
+    MOST_MODEL,
+    check_model,
     check_nul,
     custom_id,
     decode_fields,
@@ -116,6 +118,7 @@ class OpenAIDialect:
         body = _read(fields["body"], endpoint)
         if not body.model:
             raise InvalidRow("no_model", 'The body has no "model": say which one is to answer.')
+        check_model(body.model)
         if body.stream:
             raise InvalidRow("stream", 'A batch cannot stream: take "stream" out of the body.')
         chat = isinstance(body, Chat)
@@ -147,7 +150,7 @@ class OpenAIDialect:
         model = body.model
         if row.method != "POST" or row.url != _CHAT or not model or body.stream:
             return None
-        if b"\\u0000" in line:
+        if b"\\u0000" in line or len(model) > MOST_MODEL:
             return None
         asked, most = answers_of(_CHAT, body)
         weight = Weight(

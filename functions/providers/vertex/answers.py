@@ -16,6 +16,7 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.fields import parted
+from functions.providers.said import Tokens
 
 LABEL = "batchdrop_row"
 
@@ -109,6 +110,16 @@ class _Line(msgspec.Struct, gc=False):
     processed_time: object = None
 
 
+class _Unlabelled(msgspec.Struct, gc=False):
+    """Of a line that repeats its request in another form than it had."""
+
+    key: object = None
+    status: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL
+    processed_time: object = None
+
+
 class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     thought: bool | None = None
@@ -131,15 +142,15 @@ class _Feedback(msgspec.Struct, rename="camel", gc=False):
 
 class _Modality(msgspec.Struct, rename="camel", gc=False):
     modality: str | None = None
-    token_count: int | None = None
+    token_count: Tokens | None = None
 
 
 class _Metadata(msgspec.Struct, rename="camel", gc=False):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    prompt_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
     prompt_tokens_details: list[_Modality] | None = None
     candidates_tokens_details: list[_Modality] | None = None
 
@@ -192,8 +203,9 @@ class _Wrapped(msgspec.Struct, gc=False):
 
 
 _line = msgspec.json.Decoder(_Line)
+_unlabelled = msgspec.json.Decoder(_Unlabelled)
 _response = msgspec.json.Decoder(_Response)
-_metered = msgspec.json.Decoder(_Metered)
+_metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
 _string = msgspec.json.Decoder(str)
 _error = msgspec.json.Decoder(_Error)
@@ -237,8 +249,8 @@ def _usual(line: bytes) -> Answer | None:
 
 
 def _parse(line: bytes, *, embeds: bool) -> Answer:
-    answer = _line.decode(line)
-    row_id = _identity(answer.key, answer.request)
+    answer = _decode(line)
+    row_id = _identity(answer.key, answer.request if isinstance(answer, _Line) else None)
     body = bytes(answer.response)
     shape = _read(body)
     if shape is not None and _has(shape.embedding, shape.embeddings):
@@ -249,6 +261,13 @@ def _parse(line: bytes, *, embeds: bool) -> Answer:
     if error is None and shape is None and answer.processed_time is None:
         raise ValueError("the request was not processed")
     return _failed(row_id, told if shape is None else body, error)
+
+
+def _decode(line: bytes) -> _Line | _Unlabelled:
+    try:
+        return _line.decode(line)
+    except msgspec.ValidationError:
+        return _unlabelled.decode(line)
 
 
 def _identity(key: object, request: _Request | None) -> str:
@@ -352,7 +371,7 @@ def _kinds(counts: _Metadata) -> dict[str, int] | None:
     return found
 
 
-def _told(answer: _Line, shape: _Shape | None) -> tuple[_Error | None, bytes]:
+def _told(answer: _Line | _Unlabelled, shape: _Shape | None) -> tuple[_Error | None, bytes]:
     """The error that a line tells of, in whichever of its forms, and its body if it has one."""
     for raw in (answer.error, shape.error if shape is not None else _NULL, answer.status):
         error = _decoded(bytes(raw))

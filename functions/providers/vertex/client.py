@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from functions.providers.vertex.names import (
     stack_prefix,
 )
 from functions.providers.vertex.sdk import BatchPredictionJob, JobServiceClient
-from functions.providers.vertex.states import batch_state, outcome_of
+from functions.providers.vertex.states import batch_state, is_dead, outcome_of
 from functions.providers.vertex.storage import Bucket
 
 TIMEOUT_SECONDS = 60.0
@@ -87,7 +87,7 @@ def make_client(secret: str, vertex_base_url: str = "", gcs_base_url: str = "") 
 
 def _endpoint(base_url: str, location: str) -> str:
     if base_url:
-        return base_url.rstrip("/")
+        return base_url.rstrip("/").removesuffix("/v1")
     prefix = "" if location == "global" else f"{location}-"
     return f"https://{prefix}aiplatform.googleapis.com"
 
@@ -139,6 +139,8 @@ class VertexProvider:
                 retry=None,
                 timeout=TIMEOUT_SECONDS,
             )
+        if not made.name:
+            raise Unavailable("odd_answer", f"{_SERVICE}'s answer to a create holds no name.")
         return made.name
 
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
@@ -152,19 +154,21 @@ class VertexProvider:
             jobs = self._jobs.list_batch_prediction_jobs(
                 request=request, retry=None, timeout=TIMEOUT_SECONDS
             )
-            return [
-                job.name
+            found = {
+                job.name: is_dead(job)
                 for job in jobs
                 if (job.create_time or earliest) >= earliest and is_ours(job.labels, tag)
-            ]
+            }
+        return [name for name, dead in found.items() if not dead] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
         job = self._job(batch_id)
         return batch_state(job, self._left(job) if outcome_of(job) is not None else [])
 
     def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        """Of all files, whatever they are called: a line that is no answer does no harm."""
         for output in outputs:
-            if not (output.startswith("gs://") and output.endswith(".jsonl")):
+            if not output.startswith("gs://"):
                 continue
             for line in iter_lines(self._bucket.chunks(output)):
                 if isinstance(line, Oversized):
@@ -215,7 +219,7 @@ class VertexProvider:
                 request=request, retry=None, timeout=TIMEOUT_SECONDS
             ):
                 marks = job.labels
-                made = job.create_time.isoformat()
+                made = (job.create_time or datetime.now(UTC)).isoformat()
                 if marks.get(STACK_LABEL) == stack_label(stack) and made >= since:
                     yield Owned(
                         kind=JOB,
@@ -248,4 +252,4 @@ class VertexProvider:
 
     def _below(self, directory: str) -> list[str]:
         """Objects of a directory of ours. Any other is left alone: they are to be deleted."""
-        return self._bucket.list(directory.rstrip("/")) if is_our_object(directory) else []
+        return self._bucket.written(directory.rstrip("/")) if is_our_object(directory) else []

@@ -23,6 +23,7 @@ from functions.batch.errors import KeyMissing
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 _COMMAND = "batchdrop keys set vertex"
+_PROJECT = re.compile(r"[A-Za-z0-9.:_-]+")
 _LOCATION = re.compile(r"[a-z0-9-]+")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]+")
 
@@ -45,6 +46,8 @@ def read(secret: str) -> Secret:
         raise _bad("it is not JSON") from error
     if not found.project.strip():
         raise _bad("`project` is empty")
+    if not _PROJECT.fullmatch(found.project):
+        raise _bad("`project` is no project's id or number")
     if not _LOCATION.fullmatch(found.location):
         raise _bad("`location` is no region such as us-central1, nor global")
     if not _BUCKET.fullmatch(found.bucket):
@@ -64,9 +67,11 @@ def credentials(secret: Secret) -> Credentials:
             case "external_account":
                 return google.auth.aws.Credentials.from_info(document, scopes=SCOPES)
             case "service_account":
-                return service_account.Credentials.from_service_account_info(
+                made = service_account.Credentials.from_service_account_info(
                     document, scopes=SCOPES
                 )
+                made.sign_bytes(b"")  # a key of another kind than RSA is read, but cannot sign
+                return made
             case _:
                 problem = "`credentials.type` is neither external_account nor service_account"
     except (GoogleAuthError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -17,6 +17,8 @@ from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
+    MOST_MODEL,
+    check_model,
     check_nul,
     custom_id_or_key,
     decode_fields,
@@ -123,6 +125,7 @@ class VertexDialect:
                 "no_model",
                 'The line has no "model" beside its "request": say which one is to answer.',
             )
+        check_model(model)
         if _OLD_EMBEDDING.match(model):
             raise InvalidRow(
                 "unsupported_model",
@@ -156,7 +159,7 @@ class VertexDialect:
         model = row.model
         if usual is None or row.body or row.params or not model or _OLD_EMBEDDING.match(model):
             return None
-        if b"\\u0000" in line:
+        if b"\\u0000" in line or len(model) > MOST_MODEL:
             return None
         config = _remembered_config(bytes(usual.generation))
         if config is None:

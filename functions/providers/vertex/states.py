@@ -28,6 +28,8 @@ STATES: dict[str, Literal["ended", "refused"] | None] = {
 }
 _COMPLETE = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
 
+_DEAD = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED"})
+
 _AFTER_A_WHILE = 300
 _AFTER_A_PERSON = 900
 """How long rows wait before they go again: for the service, and for somebody to grant a right."""
@@ -44,6 +46,11 @@ def outcome_of(job: Any) -> Literal["ended", "refused"] | None:
     outcome = STATES.get(_state_name(job))
     cancelled = outcome == "refused" and job.error.code == _CANCELLED
     return "ended" if cancelled else outcome
+
+
+def is_dead(job: Any) -> bool:
+    """Failed, or cancelled: of several jobs with the same rows not the one that was let live."""
+    return _state_name(job) in _DEAD
 
 
 def batch_state(job: Any, outputs: list[ProviderObject]) -> BatchState:

@@ -82,6 +82,16 @@ class Bucket:
         except Missing:
             return []
 
+    def written(self, prefix: str) -> list[str]:
+        """The same, of what a job wrote: answers that were paid, so that their bucket's absence is
+        for a person to mend."""
+        try:
+            return self._list(prefix)
+        except Missing as error:
+            raise AccountBlocked(
+                "bucket_missing", f"{prefix}, where a job's answers are, does not exist."
+            ) from error
+
     def _list(self, prefix: str) -> list[str]:
         bucket, name = _parted(prefix)
         with translated(_SERVICE):

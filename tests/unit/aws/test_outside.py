@@ -118,3 +118,10 @@ def test_a_job_is_told_by_its_status(capsys: pytest.CaptureFixture[str]) -> None
     job.rows = RowCounts(total=7)
     EmbeddedMetrics().job(job)
     assert told(capsys)["Rows"] == [7.0]
+
+
+def test_what_is_left_is_told_by_provider(capsys: pytest.CaptureFixture[str]) -> None:
+    EmbeddedMetrics().left("anthropic", 2)
+    line = told(capsys)
+    assert (line["provider"], names(line)) == ("anthropic", {"ProviderFilesLeft"})
+    assert line["ProviderFilesLeft"] == [2.0]

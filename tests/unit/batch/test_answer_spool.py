@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from unittest.mock import patch
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch import answer_spool
-from functions.batch.answer_spool import AnswerSpool
+from functions.batch.answer_spool import AnswerSpool, Drawer
 from functions.batch.lines import row_key
 from functions.batch.rows import Answer, RowError, Usage
 
@@ -57,6 +58,41 @@ def test_answers_come_back(answers: list[Answer], unwritten: int, most: int) -> 
         assert spool.find(b"000009-000000000") is None
         for key in sorted(expected, reverse=True):
             assert spool.find(key) == expected[key]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    calls=st.lists(st.lists(ANSWERS, max_size=12), min_size=1, max_size=4),
+    unwritten=st.sampled_from([1, 100, 1 << 14]),
+    most=st.sampled_from([0, 150, 1 << 24]),
+    size=st.integers(1, 90),
+)
+def test_a_call_takes_up_what_another_has_read(
+    calls: list[list[Answer]], unwritten: int, most: int, size: int
+) -> None:
+    expected: dict[bytes, Answer] = {}
+    data, stored = b"", b"{}"
+    with (
+        patch.object(answer_spool, "_UNWRITTEN_BYTES", unwritten),
+        patch.object(answer_spool, "_MOST_BYTES", most),
+    ):
+        for answers in calls:
+            with (
+                TemporaryDirectory() as directory,
+                closing(AnswerSpool(Path(directory))) as spool,
+            ):
+                chunks = [data[at : at + size] for at in range(0, len(data), size)]
+                spool.take_up(chunks, msgspec.json.decode(stored, type=dict[str, Drawer]))
+                for answer in answers:
+                    key = answer.id[1:17].encode()
+                    if key not in expected or expected[key].verdict != "succeeded":
+                        expected[key] = answer
+                    spool.add(answer)
+                assert spool.rows == len(expected)
+                stored = msgspec.json.encode(spool.index())
+                data = spool.path.read_bytes()
+                for key in expected:
+                    assert spool.find(key) == expected[key]
 
 
 def test_an_id_that_is_no_row_s_is_left_out() -> None:

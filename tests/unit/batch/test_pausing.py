@@ -10,7 +10,14 @@ import pytest
 from functions.batch import laps
 from functions.batch.errors import AccountBlocked, Missing, Unavailable, Unconfirmed
 from functions.batch.laps import SLICE_SECONDS
-from functions.batch.model import BATCH_GONE, BatchState, Refusal, Shard, ShardStep
+from functions.batch.model import (
+    BATCH_GONE,
+    BatchState,
+    ProviderObject,
+    Refusal,
+    Shard,
+    ShardStep,
+)
 from functions.batch.polling import GONE_LAPS
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
@@ -282,3 +289,33 @@ def test_if_it_is_not_found_its_rows_fail_and_nothing_is_created(
 
 def record(world: World, job_id: str, shard_id: str) -> Shard:
     return msgspec.structs.replace(world.ledger.shard(job_id, shard_id))
+
+
+def test_answers_that_the_account_may_not_read_pause_the_job_until_it_may(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    submit(world, job_id, FIRST)
+    output = ProviderObject(kind="output_file", id="out")
+    provider.script["poll"] = [
+        BatchState(status="completed", outcome="ended", complete=True, outputs=[output])
+    ]
+    assert poll(world, job_id, FIRST).next == "collect"
+    provider.script["answers"] = [BLOCKED, BLOCKED]
+    for _ in range(2):
+        with pytest.raises(AccountBlocked):
+            world.collector("openai").collect(job_id, FIRST)
+    job = world.ledger.job(job_id)
+    assert job.status == "paused"
+    assert len(world.alerts.sent) == 1
+    assert world.ledger.shard(job_id, FIRST).status == "ended"
+    provider.lines = [
+        b'{"custom_id":"r000000-%09d-%b-01-00001-1","response":{"status_code":200,"body":{}}}'
+        % (row, job_id[-8:].encode())
+        for row in range(2)
+    ]
+    world.collector("openai").collect(job_id, FIRST)
+    job = world.ledger.job(job_id)
+    assert (job.status, job.reason) == ("running", None)
+    answered = world.ledger.shard(job_id, FIRST).answered
+    assert answered is not None
+    assert answered.succeeded == 2

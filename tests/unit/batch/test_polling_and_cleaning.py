@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from functions.batch import laps
 from functions.batch.cleaning import TRIES
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
-from functions.batch.model import BatchState, ProviderObject, Refusal, ShardStep
+from functions.batch.model import BatchState, ProviderObject, Refusal, Shard, ShardStep
+from functions.batch.polling import GIVE_UP
 from functions.batch.waits import poll_wait
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
@@ -115,6 +117,40 @@ def test_a_cancel_is_sent_once_and_the_batch_waited_for(
     assert step.next == "wait"
 
 
+def test_a_batch_that_has_ended_is_seen_though_it_cannot_be_cancelled(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    running = BatchState(status="in_progress", outcome=None)
+    provider.script["cancel"] = [Unavailable("http_500", "x"), Throttled("rate", "x")]
+    provider.script["poll"] = [running, ENDED]
+    step = lap(world, job_id)
+    assert step.next == "wait"
+    assert not world.ledger.shard(job_id, SHARD).cancel_sent
+    assert lap(world, job_id, step).next == "collect"
+    assert provider.calls.count("cancel") == 2
+
+
+def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid_again(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    stuck = world.poller("openai").stuck_after
+    provider.script["poll"] = [BatchState(status="cancelling", outcome=None)] * 3
+    step = lap(world, job_id, ShardStep(next="wait", waited=stuck + 1))
+    assert step.next == "wait"
+    assert provider.calls.count("cancel") == 1
+    late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, owed=0)
+    assert lap(world, job_id, late).next == "collect"
+    assert "though it was cancelled" in world.alerts.sent[-1][0]
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    assert world.open_round(job_id, 2).run == "none"
+    world.assembler().assemble(job_id)
+    results = world.result_lines(job_id)
+    assert {result["error"]["code"] for result in results} == {"gave_up"}
+    assert {result["cost_usd"] for result in results} == {None}
+
+
 def test_a_capacity_refusal_comes_back_later_without_spending_a_round(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
@@ -140,7 +176,7 @@ def test_files_are_deleted_only_once_the_results_are_durable(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
     cleaner = world.cleaner("openai")
-    assert cleaner.clean_up(job_id, SHARD, None).next == "done"
+    assert cleaner.clean_up(job_id, SHARD, None).next == "collect"
     assert provider.deleted == []
     finish(world, provider, job_id)
     assert cleaner.clean_up(job_id, SHARD, None).next == "done"
@@ -173,12 +209,57 @@ def test_what_cannot_be_deleted_is_told_and_does_not_hold_the_job(
         tries += 1
     assert tries == TRIES
     assert "it is locked" in world.alerts.sent[0][1]
+    assert world.metrics.files_left == [("openai", 2)]
+    assert cleaner.clean_up(job_id, SHARD, step).next == "done"
     world.open_round(job_id, 2)
     world.assembler().assemble(job_id)
     world.reporter().report(job_id, None)
     files = world.summary(job_id)["provider_files"]
     assert (files["created"], files["deleted"], files["left"]) == (2, 0, 2)
     assert files["left_items"][0]["error"] == "it is locked"
+    assert world.metrics.files_left == [("openai", 2)], "told once, by the clean-up"
+    assert len(world.alerts.sent) == 1
+
+
+def test_what_is_left_is_told_again_where_the_shard_could_not_say_that_it_was(
+    world: World, provider: FakeProvider, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function dies before its last write: a metric that is told twice is better than none."""
+    finish(world, provider, job_id)
+    provider.script["delete"] = [Refused("locked", "it is locked")] * 4
+    last = ShardStep(next="again", lap=TRIES - 1)
+
+    def dies(shard: Shard) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "save_shard", dies)
+        with pytest.raises(ConnectionError):
+            world.cleaner("openai").clean_up(job_id, SHARD, last)
+    assert world.metrics.files_left == [("openai", 2)]
+    world.cleaner("openai").clean_up(job_id, SHARD, last)
+    world.cleaner("openai").clean_up(job_id, SHARD, last)
+    assert world.metrics.files_left == [("openai", 2)] * 2
+
+
+def test_files_of_a_shard_that_was_never_cleaned_are_told_when_the_job_ends(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    world.assembler().assemble(job_id)
+    for _ in range(2):
+        world.reporter().report(job_id, None)
+    assert world.metrics.files_left == [("openai", 2)]
+
+
+def test_a_job_that_leaves_nothing_tells_nothing(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    world.assembler().assemble(job_id)
+    world.reporter().report(job_id, None)
+    assert world.metrics.files_left == []
 
 
 def test_lost_uploads_that_cannot_be_looked_for_are_looked_for_again(

@@ -203,3 +203,15 @@ def test_what_is_wrong_with_an_override_is_said() -> None:
     assert problem_of(dict.fromkeys(KEYS, 1.0)) is None
     assert "'inptu' is no price" in (problem_of({"inptu": 1.0}) or "")
     assert "input is missing" in (problem_of({"output": 1.0}) or "")
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gemini-x", "publishers/google/models/gemini-x", "models/gemini-x-001", "a/b/gemini-x@002"],
+)
+def test_a_price_of_a_vertex_model_holds_for_its_path(model: str) -> None:
+    assert overridden(f"vertex/{model}", {"vertex/gemini-x": {"input": Decimal(1)}}) is not None
+
+
+def test_a_path_is_part_of_other_providers_names() -> None:
+    assert overridden("openai/acme/gpt-x", {"openai/gpt-x": {"input": Decimal(1)}}) is None

@@ -442,6 +442,23 @@ def test_a_cancelled_jobs_misfit_is_not_sent_again(echo: EchoProvider) -> None:
     )
 
 
+def test_an_answer_whose_check_does_not_end_is_kept_and_not_paid_twice(
+    echo: EchoProvider,
+) -> None:
+    pattern = {"type": "object", "properties": {"kind": {"type": "string", "pattern": "^(a+)+$"}}}
+    endless = json.dumps({"kind": "a" * 40 + "!"})
+    echo.say = lambda sent: endless if "bad" in last_text(sent) else '{"kind": "aa"}'
+    world = world_of(echo, RECIPE, response_schema=pattern)
+    job = world.drop("s.csv", b"id,text\n1,bad\n2,good\n")
+    summary = world.run(job)
+    assert len(echo.bodies) == 2
+    assert summary["rows"] == {"total": 2, "succeeded": 1, "failed": 1, "invalid": 0}
+    bad, good = world.result_lines(job)
+    assert (bad["status"], bad["text"], good["status"]) == ("failed", endless, "succeeded")
+    assert (bad["error"]["code"], bad["error"]["retryable"]) == ("schema_mismatch", False)
+    assert "stopped after 2 s" in bad["error"]["message"]
+
+
 def test_a_request_in_the_same_file_is_held_against_no_schema(echo: EchoProvider) -> None:
     echo.say = lambda sent: "plain" if last_text(sent) == "native" else '{"kind": "bug"}'
     world = world_of(echo, RECIPE, response_schema=SCHEMA)
@@ -498,6 +515,13 @@ def test_large_jsonl_is_made_in_ranges(echo: EchoProvider) -> None:
     assert len(list(world.work.keys(f"{job}/"))) == 0
     assert [each["custom_id"] for each in world.result_lines(job)] == [row["id"] for row in rows]
     assert sheet(world, job)[0][:5] == ["id", "text", "c0", "c1", "c2"]
+
+
+def test_a_first_row_of_some_megabytes_is_seen_to_be_data(echo: EchoProvider) -> None:
+    world = world_of(echo, RECIPE)
+    rows = [{"id": "1", "text": "long " * 600_000}, {"id": "2", "text": "short"}]
+    summary = world.run(world.drop("d.jsonl", jsonl(rows)))
+    assert summary["rows"]["succeeded"] == 2
 
 
 def test_rows_may_name_documents_below_their_folder() -> None:

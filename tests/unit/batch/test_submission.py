@@ -169,6 +169,21 @@ def test_a_file_that_stays_invisible_is_uploaded_again(
     assert len(list(world.ledger.files(job_id))) == 2
 
 
+def test_a_file_that_is_never_seen_is_not_uploaded_without_end_and_a_person_is_told(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    provider.script["create"] = [NotVisible("http_404", "no such path")] * 14
+    step = lap(world, job_id)
+    for _ in range(13):
+        step = lap(world, job_id, step)
+    assert provider.calls.count("stage") == 3
+    assert world.ledger.job(job_id).status == "paused"
+    assert len(world.alerts.sent) == 1
+    assert step.wait_seconds + step.owed > 300
+    assert lap(world, job_id, step).next == "wait"
+    assert world.ledger.job(job_id).status == "running"
+
+
 def test_without_a_key_the_rows_fail_with_the_command_that_sets_it(
     world: World, job_id: str
 ) -> None:

@@ -45,6 +45,7 @@ def janitor(world: World) -> Janitor:
         ledger=world.ledger,
         provider=world.providers["openai"],
         alerts=world.alerts,
+        metrics=world.metrics,
     )
 
 
@@ -121,6 +122,7 @@ def test_what_could_not_be_deleted_is_tried_again_every_day(
     provider.script["delete"] = [Refused("in_use", "The file is in use.")]
     assert len(janitor(world).tidy().left) == 1
     assert "The file is in use." in world.alerts.sent[0][1]
+    assert world.metrics.files_left == [("openai", 1)]
     assert list(world.ledger.left("openai")) != []
     if gone:
         provider.script["delete"] = [Missing("not_found", "no such file")]
@@ -129,12 +131,14 @@ def test_what_could_not_be_deleted_is_tried_again_every_day(
     assert [each.deleted_at is not None for each in world.ledger.files(job_id)] == [True]
     assert file.id == "file-1"
     assert len(world.alerts.sent) == 1
+    assert world.metrics.files_left == [("openai", 1)], "what is gone is left no more"
 
 
 def test_a_provider_that_does_not_tell_is_told(world: World, provider: FakeProvider) -> None:
     provider.script["owned"] = [Unavailable("no_answer", "timed out")]
     assert janitor(world).tidy().left == ["openai does not tell what it keeps: timed out"]
     assert len(world.alerts.sent) == 1
+    assert world.metrics.files_left == [("openai", 1)]
 
 
 def test_without_a_key_there_is_nothing_to_reach(world: World) -> None:

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.batch.collecting import _Harvest
+from functions.batch.harvesting import Harvest
 from functions.batch.lines import Transit, pack_fresh, pack_row, unpack_fresh, unpack_row
 from functions.batch.model import Shard
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Answer, RowError, Usage, Weight
 from functions.batch.shard_files import WorkRow
 from tests.support.driver import World
@@ -108,8 +107,17 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
         complete=True,
     )
     with TemporaryDirectory() as directory:
-        recipe: StoredRecipe | None = None
-        harvest = _Harvest(shard, world.collector("twin"), Path(directory), recipe, cancelled=False)
+        collector = world.collector("twin")
+        harvest = Harvest(
+            shard,
+            Path(directory),
+            None,
+            objects=collector.objects,
+            dialect=collector.dialect,
+            fitting=collector.fitting,
+            max_rounds=collector.max_rounds,
+            cancelled=False,
+        )
         packed = packed[:-1]
         if not (shorter and harvest.settle_usual(packed, answer)):
             harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)

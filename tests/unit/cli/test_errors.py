@@ -13,7 +13,8 @@ from botocore import exceptions as boto
 
 from cli.errors import explain
 from cli.stack import Stack
-from local.cloud import PROJECT, EmbeddedCloud, free_port
+from local.cloud import EmbeddedCloud
+from local.machine import PROJECT, free_port
 
 Run = Callable[..., Any]
 

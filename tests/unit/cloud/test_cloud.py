@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import ACCOUNT, PROJECT, CloudError, EmbeddedCloud, neutral_env
+from local.cloud import ACCOUNT, CloudError, EmbeddedCloud
+from local.machine import PROJECT, neutral_env
 
 # A shell that starts the tests in the background has SIGINT ignored, also by what they start.
 SCRIPT = """

@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from functions.batch.reconcile import range_results
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
+from functions.providers.vertex.dialect import VertexDialect
+from functions.recipes.adapter import RecipeFiles
 from local import recipe_examples
 from local.demo import DemoError, Example, check, make_tables
 from local.recipe_examples import ROWS, head_of_sheet, read_sheet, sheet_problem, uploading_after
@@ -60,17 +62,34 @@ def test_the_table_comes_back_as_the_demo_expects_it(tables: list[Example], tick
     assert len(head_of_sheet(tickets)) == 4
 
 
-def test_the_records_are_as_many_as_the_demo_expects(tables: list[Example]) -> None:
-    example = tables[1]
+@pytest.mark.parametrize(
+    ("number", "sheet"), [(1, True), (2, False), (3, True)], ids=["changes", "corpus", "phrases"]
+)
+def test_the_records_are_as_many_as_the_demo_expects(
+    tables: list[Example], number: int, sheet: bool
+) -> None:
+    example = tables[number]
     assert example.recipe is not None
-    world = World(dialects=(AnthropicDialect(),), providers={})
-    world.inputs.others["changes/recipe.yaml"] = example.recipe.read_bytes()
-    job = world.drop("changes/changes.jsonl", example.path.read_bytes())
+    folder = example.path.parent.name
+    dialects = (OpenAIDialect(), AnthropicDialect(), VertexDialect())
+    world = World(dialects=dialects, providers={})
+    world.inputs.others[f"{folder}/recipe.yaml"] = example.recipe.read_bytes()
+    job = world.drop(f"{folder}/{example.path.name}", example.path.read_bytes())
     world.plan(job)
     world.shard(job, {"range": 0, "start": 0, "end": None})
     [found] = range_results(world.work, job)
     assert (found.rows, found.invalid) == (ROWS, example.invalid)
     assert 0 < example.invalid < ROWS
+    assert example.sheet == sheet
+
+
+def test_the_glossary_of_an_example_is_long_enough_to_be_cached(tables: list[Example]) -> None:
+    example = tables[3]
+    assert example.recipe is not None
+    prefix = RecipeFiles().prepare("recipe.yaml", example.recipe.read_bytes(), "data").prefix
+    assert prefix is not None
+    [(_, least)] = prefix.least.items()
+    assert (prefix.tokens or 0) > 1.1 * least
 
 
 @pytest.mark.parametrize(

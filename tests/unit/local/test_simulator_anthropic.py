@@ -277,3 +277,39 @@ def test_results_may_be_cut_short(client: anthropic.Anthropic, simulator: Simula
     with pytest.raises(Exception, match=r"closed|incomplete|peer"):
         results(client, batch.id)
     assert len(results(client, batch.id)) == len(found)
+
+
+def test_what_runs_side_by_side_reads_nothing_that_it_writes(
+    client: anthropic.Anthropic, simulator: Simulator
+) -> None:
+    def reads(control: dict[str, str]) -> list[int]:
+        system = [{"type": "text", "text": "word " * 2000, "cache_control": control}]
+        _, found = run(client, [row(str(n), ask(f"{n}", system=system)) for n in range(80)])
+        return [each.result.message.usage.cache_read_input_tokens for each in found.values()]
+
+    five = {"type": "ephemeral"}
+    assert sum(read == 0 for read in reads(five)) == 10
+    assert 0 not in reads(five)
+    simulator.admin("settings", {"cache_5m_seconds": 0.0, "cache_1h_seconds": 3600.0})
+    other = {"type": "ephemeral", "ttl": "1h"}
+    assert 0 not in reads(other), "the text is the same, and still kept"
+    simulator.reset(cache_5m_seconds=0.0)
+    assert set(reads(five)) == {0}, "kept for no time at all"
+    assert sum(read == 0 for read in reads(other)) == 10
+
+
+def test_marks_are_bounded_in_number_and_order(client: anthropic.Anthropic) -> None:
+    def system(*lives: str) -> list[dict[str, Any]]:
+        return [
+            {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": life}}
+            for life in lives
+        ]
+
+    rows = [
+        row("good", ask("hi", system=system("1h", "1h", "5m", "5m"))),
+        row("order", ask("hi", system=system("5m", "1h"))),
+        row("five", ask("hi", system=system("1h", "1h", "1h", "1h", "1h"))),
+    ]
+    _, found = run(client, rows)
+    assert found["good"].result.type == "succeeded"
+    assert error_of(found["order"]) == error_of(found["five"]) == "invalid_request_error"

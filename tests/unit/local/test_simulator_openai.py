@@ -411,6 +411,39 @@ def test_a_create_may_take_effect_though_its_reply_is_lost(
         assert len(client.batches.list().data) == left
 
 
+def test_an_answer_may_not_come_to_an_end(client: openai.OpenAI, simulator: Simulator) -> None:
+    """It is told in the books once the client hangs up, long before its time is over."""
+    file_id = upload(client, [good()])
+    for part in (0, 10):
+        simulator.fault("openai", "content", "stall", bytes=part, seconds=60)
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=0.2).files.content(file_id)
+
+    def stalls() -> int:
+        return [each["reason"] for each in simulator.ledger()["refused"]].count("stall")
+
+    until(stalls, lambda count: count == 2, 5)
+    simulator.fault("openai", "create", "stall", seconds=0.1)
+    with pytest.raises(openai.APIConnectionError):
+        client.batches.create(
+            input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    assert len(client.batches.list().data) == 1
+
+
+def test_a_call_may_take_effect_after_its_client_has_hung_up(
+    client: openai.OpenAI, simulator: Simulator
+) -> None:
+    file_id = upload(client, [good()])
+    simulator.fault("openai", "create", "delay", seconds=0.5)
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.1).batches.create(
+            input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    assert client.batches.list().data == []
+    until(lambda: client.batches.list().data, lambda found: len(found) == 1, 5)
+
+
 def test_things_may_be_gone_or_undeletable(client: openai.OpenAI, simulator: Simulator) -> None:
     file_id = upload(client, [good()])
     simulator.fault("openai", "delete", "undeletable")

@@ -19,6 +19,7 @@ from functions.batch.ports import Dialect
 from functions.batch.rows import Weight
 from functions.batch.sharding import Caps
 from functions.handlers.wiring import DIALECTS
+from functions.providers.fields import MOST_MODEL
 from tests.support.driver import World
 
 BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}
@@ -36,10 +37,29 @@ _VERTEX = (
     b'{"request":{"systemInstruction":{"parts":[{"text":"%b"}]},"contents":[{"role":"user","parts":'
     b'[{"text":"Read."},{"text":"%b"}]}]%b},"model":"gemini-2.5-flash","key":"%b"}'
 )
+_HUGE = b"%d" % (1 << 63)
+_MODELS = {"openai": b"gpt-5-mini", "anthropic": b"claude-haiku-4-5", "vertex": b"gemini-2.5-flash"}
 _MORE = {
-    "openai": [b"", b',"max_tokens":9', b',"tools":[{"type":"function"}]', b',"stream":true'],
-    "anthropic": [b"", b',"metadata":{"user_id":"1"}', b',"temperature":1', b',"x":1'],
-    "vertex": [b"", b',"generationConfig":{"maxOutputTokens":9}', b',"labels":{"a":"b"}'],
+    "openai": [
+        b"",
+        b',"max_tokens":9',
+        b',"n":2,"max_tokens":%b' % _HUGE,
+        b',"tools":[{"type":"function"}]',
+        b',"stream":true',
+    ],
+    "anthropic": [
+        b"",
+        b',"max_tokens":%b' % _HUGE,
+        b',"metadata":{"user_id":"1"}',
+        b',"temperature":1',
+        b',"x":1',
+    ],
+    "vertex": [
+        b"",
+        b',"generationConfig":{"maxOutputTokens":9}',
+        b',"generationConfig":{"maxOutputTokens":%b}' % _HUGE,
+        b',"labels":{"a":"b"}',
+    ],
 }
 
 
@@ -115,13 +135,14 @@ def alike_lines(draw: st.DrawFn) -> list[bytes]:
     provider = draw(st.sampled_from(PROVIDERS))
     more = draw(st.sampled_from(_MORE[provider]))
     fixed = draw(st.sampled_from([b"", b"Read.", b"user"]))
+    model = draw(st.sampled_from([_MODELS[provider], _MODELS[provider], b"m" * 300]))
     lines: list[bytes] = []
     for number in range(draw(st.integers(2, 12))):
         texts = [b"id-%d" % number, fixed or b"first %d" % number, b"second %d" % number]
         odd = draw(st.dictionaries(st.integers(0, 2), GAPS, max_size=1 if number > 1 else 0))
         for place, text in odd.items():
             texts[place] = text
-        lines.append(line_of(provider, *texts, more))
+        lines.append(line_of(provider, *texts, more).replace(_MODELS[provider], model))
     return lines
 
 
@@ -197,6 +218,43 @@ def test_no_two_texts_make_up_for_each_other(provider: str) -> None:
                 packed += whole[0]
                 sums.add(whole[1])
             assert run is None or (b"".join(run.packed), run.weight) == (packed, sums)
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"), [(provider, more) for provider in PROVIDERS for more in _MORE[provider]]
+)
+def test_a_mould_weighs_as_the_longer_way(provider: str, more: bytes) -> None:
+    """Whatever is said beside the texts."""
+    dialect = BY_NAME[provider]
+    rows = [
+        line_of(provider, b"id-%d" % at, b"first %d" % at, b"second %d" % at, more)
+        for at in range(4)
+    ]
+    mould = mould_of(rows[1], rows[0], dialect, "000000-")
+    if mould is None:
+        assert dialect.parse_usual(rows[1]) is None
+        return
+    run = mould.take(rows, 0, 0, 1 << 30)
+    assert run is not None
+    sums, packed = Weight(), b""
+    for number, row in enumerate(rows):
+        whole = read_whole(dialect, number, row)
+        assert whole is not None
+        packed += whole[0]
+        sums.add(whole[1])
+    assert (b"".join(run.packed), run.weight) == (packed, sums)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("longer", [0, 1])
+def test_no_mould_has_a_name_that_no_model_has(provider: str, longer: int) -> None:
+    name = b"m" * (MOST_MODEL + longer)
+    rows = [
+        line_of(provider, b"id-%d" % at, b"a", b"b %d" % at, b"").replace(_MODELS[provider], name)
+        for at in range(2)
+    ]
+    assert (mould_of(*rows, BY_NAME[provider], "000000-") is None) == bool(longer)
+    assert (read_whole(BY_NAME[provider], 0, rows[0]) is None) == bool(longer)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -55,7 +55,26 @@ def test_usual_answers_take_the_short_way(provider: str) -> None:
 
 VALUES = st.sampled_from(
     [
-        *(None, True, False, 0, -1, 1, 2.5, 10**30, "", "a", "null", "\U0001f600", [], {}, [{}]),
+        *(
+            None,
+            True,
+            False,
+            0,
+            -1,
+            1,
+            2.0,
+            2.5,
+            10**13,
+            10**30,
+            "",
+            "7",
+            "a",
+            "null",
+            "\U0001f600",
+            [],
+            {},
+            [{}],
+        ),
         *({"body": {}}, {"message": {}}, {"response": {}}, {"body": 0}, {"message": 0}),
         *(
             200,

@@ -23,6 +23,7 @@ from functions.batch.rows import Group
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import display_name, labels
+from functions.providers.vertex.sdk import BatchPredictionJob
 
 KEY = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
 TAG = Tag(stack="Batchdrop", job_id="july-0123456789abcdef", shard_id="r01-0002", attempt=3)
@@ -79,6 +80,11 @@ def calls() -> Iterator[Calls]:
 def provider(calls: Calls) -> Iterator[VertexProvider]:
     with closing(make_client(json.dumps(KEY), calls.url, f"{calls.url}/gcs")) as connection:
         yield VertexProvider(connection)
+
+
+class Chunks(dict[str, list[bytes]]):
+    def chunks(self, address: str) -> list[bytes]:
+        return self[address]
 
 
 def check(schemas: dict[str, Any], name: str, value: dict[str, Any]) -> None:
@@ -153,6 +159,67 @@ def test_a_batch_is_looked_for_by_its_name_and_known_by_its_labels(
     assert provider.find_batches(TAG, "2026-11-21T10:01:00.000Z", 5) == ["1"]
     ((_, path, _),) = calls
     assert unquote(path).count(display_name(TAG).replace(" ", "+")) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "wanted"),
+    [
+        (["JOB_STATE_CANCELLED", "JOB_STATE_RUNNING"], ["1"]),
+        (["JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED"], ["0"]),
+        (["JOB_STATE_CANCELLED"], ["0"]),
+        (["JOB_STATE_RUNNING", "JOB_STATE_SUCCEEDED"], ["0", "1"]),
+    ],
+)
+def test_of_several_jobs_those_that_were_cancelled_do_not_count(
+    provider: VertexProvider, calls: Calls, states: list[str], wanted: list[str]
+) -> None:
+    jobs = [{"name": f"{n}", "state": state} for n, state in enumerate(states)]
+    mine = [{**job, "labels": labels(TAG), "createTime": "2026-11-21T10:00:00Z"} for job in jobs]
+    calls.answers["GET"] = (200, {"batchPredictionJobs": mine})
+    assert provider.find_batches(TAG, "2026-11-21T10:01:00.000Z", 5) == wanted
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, b"[]", b"", b"<html>"])
+def test_a_create_without_a_name_leaves_the_outcome_unknown(
+    provider: VertexProvider, calls: Calls, body: Any
+) -> None:
+    calls.answers["POST"] = (200, body)
+    with pytest.raises(errors.Unavailable):
+        provider.create(None, TAG, GROUP, ["gs://batches/x"], 5)
+
+
+def test_answers_in_a_bucket_that_is_missing_are_not_taken_for_none(
+    provider: VertexProvider, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = "gs://batches/batchdrop/Batchdrop/j/s/1/output"
+    done = BatchPredictionJob(
+        {
+            "name": NAME,
+            "state": "JOB_STATE_SUCCEEDED",
+            "output_config": {"gcs_destination": {"output_uri_prefix": prefix}},
+        }
+    )
+    monkeypatch.setattr(provider, "_job", lambda _: done)
+    calls.answers["GET"] = (404, {"error": {"message": "no such bucket"}})
+    with pytest.raises(errors.AccountBlocked, match="bucket_missing"):
+        provider.poll(NAME)
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions.jsonl", "predictions_00001.jsonl", "prediction.results-00000-of-00002"]
+)
+def test_answers_are_read_whatever_their_file_is_called(
+    provider: VertexProvider, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    address = f"gs://batches/batchdrop/Batchdrop/j/s/1/output/prediction-model-x/{name}"
+    monkeypatch.setattr(provider, "_bucket", Chunks({address: [b'{"a": 1}\n{"b"', b": 2}\n\n"]}))
+    assert list(provider.answers([address, NAME])) == [b'{"a": 1}', b'{"b": 2}']
+
+
+def test_a_base_url_may_end_in_its_version() -> None:
+    made = make_client(json.dumps(KEY), "https://gate.example/a/v1/", "")
+    with closing(made):
+        assert made.jobs.api_endpoint == "https://gate.example/a"
 
 
 def test_a_deletion_that_lags_is_told(

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from functions.batch import errors
 from functions.providers.vertex import credentials
@@ -36,6 +38,7 @@ def test_a_federation_document_needs_no_file() -> None:
     [
         ({"project": None}, "project"),
         ({"project": " "}, "project"),
+        ({"project": "my project/x"}, "project"),
         ({"location": "US Central"}, "location"),
         ({"bucket": "gs://batches"}, "bucket"),
         ({"bucket": 5}, "bucket"),
@@ -63,3 +66,22 @@ def test_a_key_that_is_no_document_says_so_without_repeating_it(secret: str) -> 
     with pytest.raises(errors.KeyMissing) as caught:
         make_client(secret)
     assert "sk-secret" not in caught.value.message
+
+
+def service_account(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    document = {
+        "type": "service_account",
+        "private_key": pem.decode(),
+        "client_email": "a@p-1.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    return json.dumps({**KEY, "anonymous": False, "credentials": document})
+
+
+def test_a_private_key_that_cannot_sign_is_none() -> None:
+    usable = service_account(rsa.generate_private_key(65_537, 2_048))
+    assert credentials.credentials(credentials.read(usable)).service_account_email  # type: ignore[attr-defined]
+    with pytest.raises(errors.KeyMissing, match="service_account"):
+        make_client(service_account(ec.generate_private_key(ec.SECP256R1())))

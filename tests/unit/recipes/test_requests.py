@@ -161,6 +161,121 @@ def test_a_prefix_that_all_rows_share_is_marked() -> None:
         assert "prompt_cache_key" not in body
 
 
+CONTROL = {"type": "ephemeral", "ttl": "1h"}
+LONG = "A long text that all rows share. " * 30
+CLAUDE: dict[str, Any] = {
+    "provider": "anthropic",
+    "model": "m",
+    "max_tokens": 5,
+    "cache": "auto",
+}
+TOOLS = [{"name": "a", "input_schema": {}}, {"name": "b", "description": LONG, "input_schema": {}}]
+
+
+def marks(value: Any, path: str = "") -> list[str]:
+    """Where in a request a breakpoint is."""
+    if isinstance(value, list):
+        return [place for n, each in enumerate(value) for place in marks(each, f"{path}[{n}]")]
+    if not isinstance(value, dict):
+        return []
+    here = [path] if value.get("cache_control") == CONTROL else []
+    return here + [place for name, each in value.items() for place in marks(each, f"{path}.{name}")]
+
+
+def shot(text: str, answer: str, *rest: Any) -> list[Any]:
+    said = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    return [*said, {"role": "user", "content": [*rest, {"type": "text", "text": "{{ text }}"}]}]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "where"),
+    [
+        ({"system": LONG, "prompt": "{{ text }}", "params": {"tools": TOOLS}}, [".system[0]"]),
+        ({"prompt": "{{ text }}", "params": {"tools": TOOLS}}, [".tools[1]"]),
+        (
+            {"system": "{{ id }}", "prompt": "{{ text }}", "params": {"tools": TOOLS}},
+            [".tools[1]"],
+        ),
+        ({"messages": shot(LONG, "ok")}, [".messages[1].content[0]"]),
+        ({"messages": shot("{{ id }}", LONG)}, []),
+        (
+            {"system": LONG, "messages": shot("{{ id }}", LONG)},
+            [".system[0]"],
+        ),
+        (
+            {"messages": shot("q", "a", {"type": "text", "text": LONG})},
+            [".messages[2].content[0]"],
+        ),
+        (
+            {"messages": shot("q", LONG, {"type": "unknown", "text": "t"})},
+            [".messages[1].content[0]"],
+        ),
+        (
+            {"system": LONG, "messages": shot("q", "a", {"type": "text", "text": "{{ id }}"})},
+            [".system[0]", ".messages[1].content[0]"],
+        ),
+        ({"system": "short", "messages": shot("q", "a")}, []),
+        ({"system": "{{ id }}" + LONG, "messages": shot(LONG, "a")}, []),
+        ({"prompt": LONG}, []),
+        ({"system": LONG, "prompt": "{{ text }}", "cache": "off"}, []),
+    ],
+)
+def test_the_last_block_that_all_rows_share_is_marked(
+    recipe: dict[str, Any], where: list[str]
+) -> None:
+    params = made(**{**CLAUDE, **recipe})["params"]
+    assert marks(params, "") == where
+    plain = made(**{**CLAUDE, **recipe, "cache": "off"})["params"]
+    assert unmarked(params) == unmarked(plain), "nothing else is changed"
+
+
+def unmarked(value: Any) -> Any:
+    """With texts and lists of one text made alike."""
+    if isinstance(value, list):
+        made = [unmarked(each) for each in value]
+        texts = [each for each in made if isinstance(each, dict) and set(each) == {"type", "text"}]
+        return texts[0]["text"] if len(made) == len(texts) == 1 else made
+    if isinstance(value, dict):
+        return {name: unmarked(each) for name, each in value.items() if name != "cache_control"}
+    return value
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"params": {"cache_control": {"type": "ephemeral"}}},
+        {"params": {"tools": [{**TOOLS[0], "cache_control": {"type": "ephemeral"}}]}},
+        {
+            "messages": shot(
+                "q", "a", {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+            )
+        },
+    ],
+)
+def test_who_marks_by_hand_marks_alone(recipe: dict[str, Any]) -> None:
+    """A mark for five minutes may not come before one for an hour, and there are at most four."""
+    asked = {} if "messages" in recipe else {"prompt": "{{ text }}"}
+    request = made(**{**CLAUDE, "system": LONG, **asked, **recipe})["params"]
+    assert request["system"] == LONG
+    assert marks(request) == []
+
+
+def test_what_openais_rows_share_makes_their_key() -> None:
+    keys: dict[str, Any] = {"system": LONG, "prompt": "{{ text }}", "cache": "auto"}
+
+    def key(**more: Any) -> str | None:
+        return made(**{**CHAT, **keys, **more})["body"].get("prompt_cache_key")
+
+    tools = [{"type": "function", "function": {"name": "f", "description": LONG}}]
+    assert key() == key(prompt="{{ id }}") == key(model="gpt-5")
+    assert len({key(), key(system=LONG + "!"), key(params={"tools": tools}), None}) == 4
+    assert key(system="short", params={"tools": tools}) is not None
+    assert key(system="short") is None
+    body = made(**CHAT, cache="auto", messages=shot(LONG, "ok"))["body"]
+    assert body["prompt_cache_key"]
+    assert body["messages"][0] == {"role": "user", "content": LONG}
+
+
 def test_gemini() -> None:
     request = made(
         provider="vertex",

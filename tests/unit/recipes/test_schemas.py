@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from functions.batch.errors import NotChecked
 from functions.recipes.schemas import BadSchema, check, checker, inlined, is_strict
+from functions.recipes.stopping import Patience, TooSlow
 
 TREE = {
     "type": "object",
@@ -82,3 +87,88 @@ def test_whether_an_answer_fits(text: str | None, words: str | None) -> None:
 )
 def test_what_openais_strict_mode_takes(schema: dict[str, Any], strict: bool) -> None:
     assert is_strict(schema) == strict
+
+
+CATASTROPHIC = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+ENDLESS = json.dumps(json.dumps({"a": "a" * 40 + "!"})).encode()
+GOOD = json.dumps(json.dumps({"a": "aaa"})).encode()
+PATIENCE = {"seconds": 0.2, "total": 0.5}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        CATASTROPHIC,
+        {"type": "object", "patternProperties": {"^(a+)+$": {}}},
+        {"type": "object", "patternProperties": {"^(a+)+$": {}}, "additionalProperties": False},
+    ],
+)
+def test_a_pattern_that_does_not_end_is_stopped(schema: dict[str, Any]) -> None:
+    endless = ENDLESS if "properties" in schema else json.dumps(json.dumps({"a" * 40 + "!": 1}))
+    misfit = checker(json.dumps(schema).encode(), Patience(**PATIENCE))
+    began = time.monotonic()
+    with pytest.raises(NotChecked, match=r"stopped after 0\.2 s"):
+        misfit(endless if isinstance(endless, bytes) else endless.encode())
+    assert time.monotonic() - began < 2
+    assert misfit(GOOD) is None, "the next one is held against it"
+
+
+def test_after_some_that_do_not_end_no_more_are_tried() -> None:
+    misfit = checker(json.dumps(CATASTROPHIC).encode(), Patience(**PATIENCE))
+    for _ in range(3):
+        with pytest.raises(NotChecked):
+            misfit(ENDLESS)
+    began = time.monotonic()
+    for answer in (ENDLESS, GOOD):
+        with pytest.raises(NotChecked, match="others before it took too long"):
+            misfit(answer)
+    assert time.monotonic() - began < 0.1
+
+
+def test_many_that_are_slow_are_stopped_together() -> None:
+    patience = Patience(seconds=1, total=0.03)
+    for _ in range(3):
+        patience.run(lambda: time.sleep(0.01))
+    with pytest.raises(TooSlow):
+        patience.run(lambda: None)
+
+
+def test_no_alarm_is_left_behind() -> None:
+    def mine(*_: object) -> None: ...
+
+    before = signal.signal(signal.SIGALRM, mine)
+    try:
+        patience = Patience(seconds=0.05)
+        patience.run(lambda: None)
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        with pytest.raises(ZeroDivisionError):
+            patience.run(lambda: 1 // 0)
+        with pytest.raises(TooSlow):
+            patience.run(lambda: time.sleep(1))
+        assert signal.getsignal(signal.SIGALRM) is mine
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_in_another_thread_nothing_is_stopped() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(Patience(seconds=0.01).run, lambda: time.sleep(0.05) or 5).result() == 5
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"properties": {"a": {"pattern": "("}}}, ".properties.a.pattern"),
+        ({"properties": {"a": {"pattern": r"\p{L}"}}}, ".properties.a.pattern"),
+        ({"patternProperties": {"[": {}}}, ".patternProperties"),
+    ],
+)
+def test_a_pattern_that_python_cannot_read_is_refused(schema: dict[str, Any], path: str) -> None:
+    with pytest.raises(BadSchema, match="is not a 'regex'") as raised:
+        check({"type": "object", **schema}, of_object=True)
+    assert raised.value.path == path
+
+
+def test_a_property_called_pattern_is_none() -> None:
+    check({"type": "object", "properties": {"pattern": {"type": "string"}}}, of_object=True)
