@@ -8,15 +8,14 @@ answer either, so the row counts as unanswered and the batch's end decides what 
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
-from typing import Literal
 
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.fields import parted
 from functions.providers.said import Tokens
+from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
 LABEL = "batchdrop_row"
 
@@ -41,60 +40,6 @@ _POLICY_REASONS = frozenset(
         "IMAGE_OTHER",
     }
 )
-_FOR_GOOD = frozenset(
-    {
-        "ALREADY_EXISTS",
-        "FAILED_PRECONDITION",
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "OUT_OF_RANGE",
-        "PERMISSION_DENIED",
-        "UNAUTHENTICATED",
-        "UNIMPLEMENTED",
-    }
-)
-_CODES = {
-    1: "CANCELLED",
-    2: "UNKNOWN",
-    3: "INVALID_ARGUMENT",
-    4: "DEADLINE_EXCEEDED",
-    5: "NOT_FOUND",
-    6: "ALREADY_EXISTS",
-    7: "PERMISSION_DENIED",
-    8: "RESOURCE_EXHAUSTED",
-    9: "FAILED_PRECONDITION",
-    10: "ABORTED",
-    11: "OUT_OF_RANGE",
-    12: "UNIMPLEMENTED",
-    13: "INTERNAL",
-    14: "UNAVAILABLE",
-    15: "DATA_LOSS",
-    16: "UNAUTHENTICATED",
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    408: "DEADLINE_EXCEEDED",
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-_PHRASES = {
-    "bad request": "INVALID_ARGUMENT",
-    "too many requests": "RESOURCE_EXHAUSTED",
-    "internal server error": "INTERNAL",
-    "bad gateway": "UNAVAILABLE",
-    "service unavailable": "UNAVAILABLE",
-    "gateway timeout": "DEADLINE_EXCEEDED",
-    "unauthorized": "UNAUTHENTICATED",
-    "forbidden": "PERMISSION_DENIED",
-    "not found": "NOT_FOUND",
-}
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -192,27 +137,13 @@ class _Outer(msgspec.Struct, gc=False):
     request: _Request | None = None
 
 
-class _Error(msgspec.Struct, gc=False):
-    code: int | str | None = None
-    status: str | None = None
-    message: str | None = None
-
-
-class _Wrapped(msgspec.Struct, gc=False):
-    error: _Error
-
-
 _line = msgspec.json.Decoder(_Line)
 _unlabelled = msgspec.json.Decoder(_Unlabelled)
 _response = msgspec.json.Decoder(_Response)
 _metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
-_string = msgspec.json.Decoder(str)
-_error = msgspec.json.Decoder(_Error)
-_wrapped = msgspec.json.Decoder(_Wrapped)
 _full = msgspec.json.Decoder(_Full)
 _outer = msgspec.json.Decoder(_Outer)
-_WORD = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*")
 
 
 def parse(line: bytes, *, embeds: bool) -> Answer:
@@ -257,10 +188,11 @@ def _parse(line: bytes, *, embeds: bool) -> Answer:
         return Answer(id=row_id, verdict="succeeded", response=body, usage=_usage(body))
     if shape is not None and not embeds and _has(shape.candidates, shape.prompt_feedback):
         return _generated(row_id, body)
-    error, told = _told(answer, shape)
+    in_response = _NULL if shape is None else shape.error
+    error, said = told((bytes(answer.error), bytes(in_response)), bytes(answer.status))
     if error is None and shape is None and answer.processed_time is None:
         raise ValueError("the request was not processed")
-    return _failed(row_id, told if shape is None else body, error)
+    return _failed(row_id, said if shape is None else body, error)
 
 
 def _decode(line: bytes) -> _Line | _Unlabelled:
@@ -371,46 +303,10 @@ def _kinds(counts: _Metadata) -> dict[str, int] | None:
     return found
 
 
-def _told(answer: _Line | _Unlabelled, shape: _Shape | None) -> tuple[_Error | None, bytes]:
-    """The error that a line tells of, in whichever of its forms, and its body if it has one."""
-    for raw in (answer.error, shape.error if shape is not None else _NULL, answer.status):
-        error = _decoded(bytes(raw))
-        if error is not None:
-            return error, bytes(raw)
-    with suppress(msgspec.MsgspecError):
-        return _from_words(_string.decode(answer.status))
-    return None, b"null"
-
-
-def _from_words(status: str) -> tuple[_Error | None, bytes]:
-    """`Bad Request: {"error": {…}}`, or any part of that."""
-    words, brace, rest = status.partition("{")
-    body = (brace + rest).encode()
-    error = _decoded(body)
-    if error is not None:
-        return error, body
-    if not status.strip():
-        return None, b"null"
-    known = _PHRASES.get(words.strip(" :").lower())
-    spelled = next((word for word in _WORD.findall(status) if word in _CODES.values()), None)
-    return _Error(status=known or spelled, message=status.strip()), b"null"
-
-
-def _decoded(body: bytes) -> _Error | None:
-    """An error as JSON, bare or under `error`."""
-    for decoder in (_wrapped, _error):
-        with suppress(msgspec.MsgspecError):
-            found = decoder.decode(body)
-            error = found.error if isinstance(found, _Wrapped) else found
-            if error.code or error.status or error.message:
-                return error
-    return None
-
-
-def _failed(row_id: str, body: bytes, error: _Error | None) -> Answer:
-    error = error or _Error()
-    code = _code(error)
-    verdict = _verdict(code)
+def _failed(row_id: str, body: bytes, error: RowFailure | None) -> Answer:
+    error = error or RowFailure()
+    code = code_of(error)
+    verdict = verdict_of(code)
     return Answer(
         id=row_id,
         verdict=verdict,
@@ -422,18 +318,3 @@ def _failed(row_id: str, body: bytes, error: _Error | None) -> Answer:
             retryable=verdict != "failed",
         ),
     )
-
-
-def _code(error: _Error) -> str:
-    if error.status:
-        return error.status
-    if isinstance(error.code, int):
-        return _CODES.get(error.code, f"code_{error.code}")
-    return error.code or ("unknown" if error.message else "no_answer")
-
-
-def _verdict(code: str) -> Literal["failed", "again", "resend"]:
-    """Codes form an open set: only those that speak of the request itself are for good."""
-    if code == "CANCELLED":
-        return "resend"
-    return "failed" if code in _FOR_GOOD else "again"
