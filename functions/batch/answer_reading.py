@@ -8,12 +8,11 @@ downloaded from its beginning each time, since not every provider gives a part o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from functions.batch import layout
+from functions.batch.answer_spool import AnswerSpool, Drawer
 from functions.batch.deadline import Remaining
 from functions.batch.model import Shard
 from functions.batch.ports import Objects
@@ -28,27 +27,28 @@ of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may tak
 _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
+_V = 2
+"""Of what was stored. What another release stored in another form is read again."""
+
 
 class ReadSoFar(msgspec.Struct, kw_only=True):
-    """`outputs` were read whole, and of the next one `lines`. `found`: where each row's answer lies
-    in the object `spool`, of `size` bytes. `again`: they are read for the second time."""
+    """`outputs` were read whole, and of the next one `lines`. `index`: where each row's answer lies
+    in the object `spool`. `again`: they are read for the second time."""
 
     batch_id: str | None
     outputs: int = 0
     lines: int = 0
-    size: int = 0
     spool: str = ""
-    found: dict[str, int] = {}
+    index: dict[str, Drawer] = {}
     again: bool = False
-    v: int = 1
+    v: int = _V
 
 
 class AnswerReading:
-    """`spool` is a file on disk that this adds what was read before to; `found` is its index, and
-    whoever reads on adds to both."""
+    """`spool` gets what was read before; whoever reads on adds to it."""
 
     def __init__(
-        self, shard: Shard, objects: Objects, remaining: Remaining, spool: IO[bytes]
+        self, shard: Shard, objects: Objects, remaining: Remaining, spool: AnswerSpool
     ) -> None:
         self._shard = shard
         self._objects = objects
@@ -58,17 +58,14 @@ class AnswerReading:
         self._so_far = self._stored()
         self._has_read = False
         self._stopped = False
-        self.found = self._so_far.found
-        self.size = self._so_far.size
         if self._so_far.spool:
-            for chunk in objects.chunks(self._so_far.spool):
-                spool.write(chunk)
+            spool.take_up(objects.chunks(self._so_far.spool), self._so_far.index)
 
     def _stored(self) -> ReadSoFar:
         data = self._objects.find(self._key)
         if data is not None:
             stored = msgspec.json.decode(data, type=ReadSoFar)
-            if stored.batch_id == self._shard.batch_id:
+            if stored.batch_id == self._shard.batch_id and stored.v == _V:
                 return stored
         return ReadSoFar(batch_id=self._shard.batch_id)
 
@@ -110,11 +107,10 @@ class AnswerReading:
         if not self._has_read or not (self._stopped or self._remaining() < SORTING):
             return False
         so_far = self._so_far
-        so_far.found, so_far.size = self.found, self._spool.tell()
+        so_far.index = self._spool.index()
         # Another name each time: what the record refers to is never written again.
         place = f"{int(so_far.again)}-{so_far.outputs}-{so_far.lines}"
         so_far.spool = f"{self._key}-{place}.spool"
-        self._spool.flush()
-        self._objects.upload(Path(self._spool.name), so_far.spool)
+        self._objects.upload(self._spool.path, so_far.spool)
         self._objects.put(self._key, msgspec.json.encode(so_far))
         return True

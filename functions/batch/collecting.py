@@ -1,70 +1,36 @@
 """Harvests a shard: every row of it ends as a finished line or goes again.
 
 The remainder is rows sent minus rows answered; what a provider says of its own counts is not
-asked. Answers come in any order: what was read of each is spooled to disk, with an index of where
-it lies, and comes back in the order of the rows.
+asked. Answers come in any order: what was read of each is spooled to disk, and comes back in the
+order of the rows.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
-from functions.batch import envelope, layout, waits
+from functions.batch import layout
 from functions.batch.answer_reading import AnswerReading
+from functions.batch.answer_spool import AnswerSpool
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
-from functions.batch.errors import AccountBlocked, KeyMissing, NotChecked, ProviderError
-from functions.batch.estimating import stored_prices
-from functions.batch.learning import Learned
-from functions.batch.lines import Transit, pack_keyed, pack_row
+from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
+from functions.batch.harvesting import Fitting, Harvest
+from functions.batch.lines import KEY_LENGTH, unpack_row
 from functions.batch.mending import read
-from functions.batch.model import (
-    BATCH_GONE,
-    GAVE_UP,
-    MAX_RESENDS,
-    Answered,
-    Reason,
-    Refusal,
-    Shard,
-    now,
-)
+from functions.batch.model import GAVE_UP, Answered, Shard, now
 from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Ledger, Metrics, Objects, Provider, Rollups
-from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
-from functions.batch.route_bills import RouteMeters
-from functions.batch.rows import Answer, Group, RowError, Weight
-from functions.batch.shard_files import WorkRow, key_of, shard_rows
-from functions.batch.spools import PartSpools, SourceSpool
-from functions.batch.submission import CANCELLED
-from functions.batch.tally import Problems
-from functions.batch.work import Collected, Source
-
-PIECES = 4
-"""A shard that is refused without a row being named is halved twice at once: as many batches as
-by halves, in half the rounds. Ten splits find one row among a million."""
-
-
-NAMED_TRIES = 2
-"""Rounds in which the rows that a refusal names are set aside and the others go again together. A
-provider that names one row at a time uses up the others' tries: then the shard is split as well."""
-
-MISFIT = "schema_mismatch"
-"""Code of a row whose answer does not fit the recipe's schema."""
-
-Fitting = Callable[[bytes], Callable[[bytes], str | None]]
-"""Of a JSON schema: what tells why an answer's text does not fit it. Both as JSON. The latter
-raises `NotChecked`."""
+from functions.batch.shard_files import WorkRow, packed_rows
 
 
 class Collector(msgspec.Struct, kw_only=True):
@@ -93,21 +59,27 @@ class Collector(msgspec.Struct, kw_only=True):
         stored = self.objects.find(layout.recipe(job_id))
         recipe = None if stored is None else msgspec.json.decode(stored, type=StoredRecipe)
         with tempfile.TemporaryDirectory() as directory:
-            harvest = _Harvest(shard, self, Path(directory), recipe, cancelled=job.cancel_requested)
-            with (
-                closing(harvest),
-                (Path(directory) / "answers").open("w+b", buffering=1 << 18) as spool,
-            ):
+            harvest = Harvest(
+                shard,
+                Path(directory),
+                recipe,
+                objects=self.objects,
+                dialect=self.dialect,
+                fitting=self.fitting,
+                max_rounds=self.max_rounds,
+                cancelled=job.cancel_requested,
+            )
+            with closing(harvest), closing(AnswerSpool(Path(directory))) as spool:
                 reading = AnswerReading(shard, self.objects, remaining, spool)
-                found = self._fetch(shard, spool, reading)
-                if job.status == "paused" and found:
+                self._fetch(shard, spool, reading)
+                if job.status == "paused" and spool.rows:
                     self.pauses.working(job_id)
                 if reading.hands_over():
                     return
-                for place, row in enumerate(shard_rows(shard, self.objects)):
-                    where = found.get(row.key)
-                    answer = None if where is None else _spooled(spool, where)
-                    harvest.settle(place, row, answer)
+                for place, packed in enumerate(packed_rows(shard, self.objects)):
+                    answer = spool.find(packed[:KEY_LENGTH])
+                    if answer is None or not harvest.settle_usual(packed, answer):
+                        harvest.settle(place, WorkRow(*unpack_row(packed), packed), answer)
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)
@@ -130,38 +102,22 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: IO[bytes], reading: AnswerReading) -> dict[str, int]:
-        """Where each row's answer lies in the spool. Of two answers to one row the one that
-        succeeded stays.
-
-        One number for each row, since there may be a million: the place, the length, and whether
-        the answer succeeded. Where rows lack though the batch is complete, the answers are read
-        once more: a body that ends too early need not say so, and a row that is sent again is paid
-        again.
-        """
-        found = reading.found
-        position = reading.size
+    def _fetch(self, shard: Shard, spool: AnswerSpool, reading: AnswerReading) -> None:
+        """Where rows lack though the batch is complete, the answers are read once more: a body that
+        ends too early need not say so, and a row that is sent again is paid again."""
         mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         group = shard.group
-        for line in self._lines(shard, reading):
-            answer = self._parsed(line, group, mine)
-            if answer is None:
-                continue
-            key = key_of(answer.id)
-            if found.get(key, 0) & _GOOD:
-                continue
-            data = _encode(answer)
-            spool.write(data)
-            size = len(data)
-            found[key] = position << _PLACE | size << 1 | (answer.verdict == "succeeded")
-            position += size
-        spool.flush()
-        return found
+        for line in self._lines(shard, spool, reading):
+            answer = read(line, group, self.dialect)
+            # No answer, or one with an id of another shard's: its row, if it has any, counts as
+            # unanswered.
+            if answer is not None and mine in answer.id:
+                spool.add(answer)
 
-    def _lines(self, shard: Shard, reading: AnswerReading) -> Iterator[bytes]:
+    def _lines(self, shard: Shard, spool: AnswerSpool, reading: AnswerReading) -> Iterator[bytes]:
         answers = partial(self._answers, shard)
         yield from reading.lines(answers)
-        if shard.complete and len(reading.found) < shard.rows:
+        if shard.complete and spool.rows < shard.rows:
             yield from reading.again(answers)
 
     def _answers(self, shard: Shard, output: str) -> Iterator[bytes]:
@@ -173,269 +129,3 @@ class Collector(msgspec.Struct, kw_only=True):
                 if isinstance(error, (AccountBlocked, KeyMissing)):
                     self.pauses.blocked(shard, error)
                 raise
-
-    def _parsed(self, line: bytes, group: Group, mine: str) -> Answer | None:
-        """None for a line that is no answer, or whose id has nothing of `mine`, this shard's part
-        of it: its rows, if it has any, count as unanswered."""
-        answer = read(line, group, self.dialect)
-        return answer if answer is not None and mine in answer.id else None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Answer).decode
-_GOOD = 1
-_PLACE = 40
-"""Bits below an answer's place: its length, and whether it succeeded."""
-
-
-def _spooled(spool: IO[bytes], where: int) -> Answer:
-    size = (where & (1 << _PLACE) - 1) >> 1
-    return _decode(os.pread(spool.fileno(), size, where >> _PLACE))
-
-
-class _Harvest:
-    """Sorts a shard's rows, in order, into finished ones and those that go again."""
-
-    def __init__(
-        self,
-        shard: Shard,
-        collector: Collector,
-        directory: Path,
-        recipe: StoredRecipe | None,
-        *,
-        cancelled: bool,
-    ) -> None:
-        self._shard = shard
-        self._dialect = collector.dialect
-        self._objects = collector.objects
-        self._max_rounds = collector.max_rounds
-        self._directory = directory
-        self._cancelled = cancelled
-        self._refusal = _usable(shard)
-        self._out_of_reach = shard.batch_id is not None and (
-            shard.refusal is not None and shard.refusal.code in (GAVE_UP, BATCH_GONE)
-        )
-        self._misfit: Callable[[bytes], str | None] = lambda _: None
-        self._stronger: str | None = None
-        if recipe is not None and recipe.schema is not None:
-            self._misfit = collector.fitting(recipe.schema)
-            self._stronger = recipe.escalate_to
-        self._counts = Answered()
-        self._unfit = 0
-        self._cut = 0
-        self._most_resends = 0
-        self._delay = 0
-        self.blocked: AccountBlocked | None = None
-        self.lesson = Learned()
-        self._problems = Problems()
-        prices = stored_prices(collector.objects, shard.job_id)
-        self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
-        self._routes = RouteMeters(shard, recipe, prices)
-        self._parts = PartSpools(collector.objects, directory)
-        self._again: dict[int, SourceSpool] = {}
-        origin = f"shard-{shard.shard_id}"
-        self._part = layout.part(shard.job_id, origin)
-        self._failed = layout.failed_part(shard.job_id, origin)
-
-    def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
-        if answer is None:
-            self._settle_unanswered(place, row)
-            return
-        self._charge(row.transit, answer)
-        error = answer.error
-        if answer.verdict == "succeeded" or error is None:
-            try:
-                misfit = self._misfit(answer.text) if row.transit.made else None
-            except NotChecked as unknown:
-                self._unchecked(row, answer, str(unknown))
-                return
-            if misfit is not None:
-                self._misfitting(place, row, answer, misfit)
-                return
-            self._counts.succeeded += 1
-            self._cut += answer.cut
-            if answer.usage is not None:
-                self.lesson.note(self._weight(row), answer.usage)
-            self._finish(row, answer)
-        elif answer.verdict == "failed":
-            self._fail(row, error, answer)
-        elif answer.verdict == "again":
-            self._own_failure(place, row, error, answer)
-        else:
-            if answer.delay_seconds:
-                self._delay = max(self._delay, answer.delay_seconds)
-                self.blocked = AccountBlocked(error.code, error.message)
-            self._resend(place, row, error, answer)
-
-    def _charge(self, transit: Transit, answer: Answer) -> None:
-        """What is billed is billed, whatever becomes of the row: it is added to its attempts."""
-        cost, listed = self._meter.charge(answer)
-        self._routes.charge(transit, answer)
-        transit.cost = plus(transit.cost, cost)
-        transit.listed = plus(transit.listed, listed)
-
-    def _weight(self, row: WorkRow) -> Weight:
-        """As far as it teaches anything: as it was estimated when the row was read."""
-        transit = row.transit
-        if not transit.tokens:
-            return self._dialect.weigh(row.line)
-        return Weight(
-            rows=1,
-            tokens=transit.tokens,
-            max_output=transit.max_output,
-            unbounded=transit.unbounded,
-        )
-
-    def _settle_unanswered(self, place: int, row: WorkRow) -> None:
-        refusal = self._refusal
-        if self._out_of_reach:
-            self._meter.lost()
-            self._routes.lost(row.transit)
-            unknown = msgspec.structs.replace(row.transit, cost=None, listed=None)
-            row = msgspec.structs.replace(row, transit=unknown)
-        if refusal is None:
-            error = RowError(
-                code="no_answer",
-                message="The batch ended without an answer.",
-                retryable=True,
-            )
-            if self._shard.complete:
-                self._own_failure(place, row, error)
-            else:
-                self._resend(place, row, error)
-            return
-        named = refusal.lines.get(place + 1)
-        if named is not None:
-            self._fail(row, _final(named))
-        elif refusal.then == "fail" or (
-            refusal.then == "split" and self._shard.rows == 1 and not refusal.capacity
-        ):
-            self._fail(row, _final(Reason(refusal.code, refusal.message)))
-        else:
-            error = RowError(code=refusal.code, message=refusal.message, retryable=True)
-            self._resend(place, row, error)
-
-    def _misfitting(self, place: int, row: WorkRow, answer: Answer, why: str) -> None:
-        """The row goes again once, to the stronger model where the recipe names one."""
-        error = RowError(code=MISFIT, message=why, retryable=True)
-        transit = row.transit
-        if self._cancelled or transit.misfits:
-            self._fail(row, error, msgspec.structs.replace(answer, verdict="failed", error=error))
-            return
-        self._unfit += 1
-        transit = _after(transit, error, misfits=transit.misfits + 1)
-        self._go_again(place, row, transit, model=self._stronger)
-
-    def _unchecked(self, row: WorkRow, answer: Answer, why: str) -> None:
-        """It is not sent again: another answer would take as long, and be paid as well."""
-        error = RowError(code=MISFIT, message=why, retryable=False)
-        self._fail(row, error, msgspec.structs.replace(answer, verdict="failed", error=error))
-
-    def _own_failure(
-        self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
-    ) -> None:
-        transit = row.transit
-        transit = _after(transit, error, failures=transit.failures + 1)
-        if self._cancelled or transit.failures >= self._max_rounds:
-            self._fail(row, error, answer)
-        else:
-            self._go_again(place, row, transit)
-
-    def _resend(
-        self, place: int, row: WorkRow, error: RowError, answer: Answer | None = None
-    ) -> None:
-        transit = row.transit
-        self._most_resends = max(self._most_resends, transit.resends)
-        transit = _after(transit, error, resends=transit.resends + 1)
-        if self._cancelled:
-            self._fail(row, _final(Reason(CANCELLED.code, CANCELLED.message)))
-        elif transit.resends > MAX_RESENDS:
-            self._fail(row, error, answer)
-        else:
-            self._go_again(place, row, transit)
-
-    def _fail(self, row: WorkRow, error: RowError, answer: Answer | None = None) -> None:
-        self._counts.failed += 1
-        self._problems.note(error)
-        self._parts.add(self._failed, row.key, pack_keyed(row.key, row.line))
-        self._finish(row, answer, error)
-
-    def _finish(self, row: WorkRow, answer: Answer | None, error: RowError | None = None) -> None:
-        custom_id = self._dialect.custom_id(row.line)
-        if answer is not None:
-            tail = envelope.answered(answer, custom_id, self._shard, row.transit)
-        else:
-            assert error is not None  # a row without an answer fails with a reason
-            tail = envelope.failed(error, custom_id, self._shard, row.transit)
-        self._parts.add(self._part, row.key, pack_keyed(row.key, tail))
-
-    def _go_again(
-        self, place: int, row: WorkRow, transit: Transit, *, model: str | None = None
-    ) -> None:
-        self._counts.again += 1
-        piece = 0
-        split = self._refusal is not None and (
-            self._refusal.then == "split"
-            or (bool(self._refusal.lines) and transit.resends > NAMED_TRIES)
-        )
-        if split:
-            piece = PIECES * place // self._shard.rows
-        group, line = self._shard.group, row.line
-        if model is not None:
-            group = msgspec.structs.replace(group, model=model)
-            line = self._dialect.with_model(line, model)
-            transit = msgspec.structs.replace(transit, tokens=0)  # another model counts otherwise
-            piece += PIECES
-        spool = self._again.get(piece)
-        if spool is None:
-            key = layout.rows(self._shard.job_id, f"again-{self._shard.shard_id}", piece)
-            spool = SourceSpool(group, key, self._directory, alone=split)
-            self._again[piece] = spool
-        packed = pack_row(row.key, line, transit)
-        spool.add(row.key, packed, self._dialect.weigh(line))
-
-    def close(self) -> None:
-        for spool in self._again.values():
-            spool.close()
-        self._parts.close()
-
-    def finish(self) -> Collected:
-        return Collected(
-            shard_id=self._shard.shard_id,
-            succeeded=self._counts.succeeded,
-            failed=self._counts.failed,
-            parts=self._parts.store(self._part),
-            failed_parts=self._parts.store(self._failed),
-            remainder=list(self._remainder()),
-            problems=self._problems.by_code,
-            bill=self._meter.bill,
-            routes=self._routes.routes,
-            one_model=self._routes.one_model,
-            unfit=self._unfit,
-            cut=self._cut,
-        )
-
-    def _remainder(self) -> Iterator[Source]:
-        most = waits.DAY if self._refusal is None or self._refusal.account else waits.HOUR
-        first = self._delay if self._refusal is None else self._refusal.delay_seconds
-        delay = min(first * 2**self._most_resends, most)
-        for piece in sorted(self._again):
-            yield self._again[piece].store(self._objects, delay_seconds=delay)
-
-
-def _after(transit: Transit, error: RowError, **changes: int) -> Transit:
-    return msgspec.structs.replace(transit, code=error.code, message=error.message, **changes)
-
-
-def _usable(shard: Shard) -> Refusal | None:
-    """A refusal that names only lines which the shard does not have names none."""
-    refusal = shard.refusal
-    if refusal is None or not refusal.lines:
-        return refusal
-    lines = {line: why for line, why in refusal.lines.items() if 1 <= line <= shard.rows}
-    then = refusal.then if lines else "split"
-    return msgspec.structs.replace(refusal, lines=lines, then=then)
-
-
-def _final(reason: Reason) -> RowError:
-    return RowError(code=reason.code, message=reason.message, retryable=False)

@@ -27,6 +27,8 @@ _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"
 
 def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:
     """The tail of a row that a batch answered, for good."""
+    if answer.verdict == "succeeded" and answer.error is None:
+        return succeeded(answer, custom_id, shard, transit.cost, transit.listed)
     status = SUCCEEDED if answer.verdict == "succeeded" else FAILED
     return _line(
         custom_id=custom_id,
@@ -37,6 +39,21 @@ def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -
         origin=_origin(shard.provider, shard.model, shard.batch_id, shard.round),
         usage=_usage(answer.usage),
         cost=_cost(transit),
+    )
+
+
+def succeeded(
+    answer: Answer, custom_id: bytes, shard: Shard, cost: int | None, listed: int | None
+) -> bytes:
+    """The tail of a row that succeeded."""
+    return _SUCCEEDED % (
+        custom_id,
+        answer.text,
+        answer.response,
+        _origin(shard.provider, shard.model, shard.batch_id, shard.round),
+        _usage(answer.usage),
+        number(cost),
+        number(listed),
     )
 
 
@@ -55,6 +72,10 @@ def failed(error: RowError, custom_id: bytes, shard: Shard, transit: Transit) ->
 
 
 _COST = b'"cost_usd":%b,"list_cost_usd":%b'
+_SUCCEEDED = (
+    b'%b"custom_id":%%b,"status":"%b","text":%%b,"response":%%b,"error":null,%%b,"usage":%%b,'
+    b'"cost_usd":%%b,"list_cost_usd":%%b}'
+) % (SUCCEEDED, _WORDS[SUCCEEDED])
 _NO_COST = _COST % (b"0", b"0")
 _UNKNOWN_COST = _COST % (b"null", b"null")
 _NO_ORIGIN = b'"provider":null,"model":null,"batch_id":null,"mode":null,"round":0'

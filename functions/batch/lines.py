@@ -6,6 +6,7 @@ Lines end at `b"\\n"` only: U+2028, U+0085 and the like are text inside a row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -20,6 +21,8 @@ MAX_LINE_BYTES = 256 * 1024 * 1024
 
 EXCERPT_BYTES = 65_536
 
+BLOCK_BYTES = 256 * 1024
+
 
 def row_key(range_number: int, row: int) -> str:
     return f"{range_number:06d}-{row:09d}"
@@ -32,36 +35,113 @@ class Oversized(msgspec.Struct, frozen=True):
     size: int
 
 
-def iter_lines(
+def line_blocks(
     chunks: Iterable[bytes], *, max_bytes: int = MAX_LINE_BYTES
-) -> Iterator[bytes | Oversized]:
-    """Every line without its newline, the last one also if it has none."""
+) -> Iterator[list[bytes] | Oversized]:
+    """Every line without its newline, the last one also if it has none; about `BLOCK_BYTES` of them
+    at a time, which the processor's cache can hold."""
     pending: list[bytes] = []
     held = 0
     dropped = 0
     for chunk in chunks:
-        lines = chunk.split(b"\n")
-        if len(lines) > 1:
-            first = b"".join((*pending, lines[0])) if pending else lines[0]
+        at = chunk.find(b"\n") + 1
+        if at:
+            first = b"".join((*pending, chunk[: at - 1]))
             yield _bounded(first, dropped, max_bytes)
             pending, held, dropped = [], 0, 0
-            for line in lines[1:-1]:
-                yield _bounded(line, 0, max_bytes)
-        tail = lines[-1]
-        if not tail:
-            continue
+            whole = chunk.rfind(b"\n") + 1
+            while at < whole:
+                until = 1 + chunk.rfind(b"\n", at, at + BLOCK_BYTES) or 1 + chunk.find(b"\n", at)
+                lines = chunk[at : until - 1].split(b"\n")
+                if until - at <= max_bytes:
+                    yield lines
+                else:
+                    yield from (_bounded(line, 0, max_bytes) for line in lines)
+                at = until
+        tail = chunk[at:]
         if held > max_bytes:
             dropped += len(tail)
-            continue
-        pending.append(tail)
-        held += len(tail)
+        elif tail:
+            pending.append(tail)
+            held += len(tail)
     if pending:
         yield _bounded(b"".join(pending), dropped, max_bytes)
 
 
-def _bounded(line: bytes, dropped: int, max_bytes: int) -> bytes | Oversized:
+def _bounded(line: bytes, dropped: int, max_bytes: int) -> list[bytes] | Oversized:
     size = len(line) + dropped
-    return Oversized(line[:EXCERPT_BYTES], size) if size > max_bytes else line
+    return Oversized(line[:EXCERPT_BYTES], size) if size > max_bytes else [line]
+
+
+def range_blocks(
+    chunks: Iterable[bytes],
+    start: int,
+    end: int | None,
+    *,
+    max_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[list[bytes] | Oversized]:
+    """The lines whose first byte lies in `[start, end)`.
+
+    `chunks` begin one byte before `start` (at 0 for the first range) and run on past `end`, so
+    that a line which crosses a border belongs to exactly one range: the one it begins in.
+    """
+    position = start - 1 if start else 0
+    skip_first = start > 0
+    for block in line_blocks(chunks, max_bytes=max_bytes):
+        if skip_first:
+            skip_first = False
+            if isinstance(block, Oversized):
+                position += block.size + 1
+                continue
+            position += len(block[0]) + 1
+            block = block[1:]
+        if end is not None and position >= end:
+            return
+        if isinstance(block, Oversized):
+            yield block
+            position += block.size + 1
+            continue
+        if end is not None:
+            begun = position
+            position += sum(map(len, block)) + len(block)
+            if position > end:
+                block = list(_begun_before(block, end - begun))
+        yield block
+
+
+def _begun_before(lines: Iterable[bytes], end: int) -> Iterator[bytes]:
+    position = 0
+    for line in lines:
+        if position >= end:
+            return
+        yield line
+        position += len(line) + 1
+
+
+def row_blocks(
+    blocks: Iterable[list[bytes] | Oversized], *, at_start: bool
+) -> Iterator[list[bytes] | Oversized]:
+    """Lines that are rows: no blank ones; without byte order mark and carriage return."""
+    for block in blocks:
+        if isinstance(block, Oversized):
+            yield block
+            at_start = False
+            continue
+        if at_start and block:
+            at_start = False
+            block[0] = block[0].removeprefix(BOM)
+        yield [
+            row
+            for line in block
+            if (row := line[:-1] if line.endswith(b"\r") else line) and not row.isspace()
+        ]
+
+
+def iter_lines(
+    chunks: Iterable[bytes], *, max_bytes: int = MAX_LINE_BYTES
+) -> Iterator[bytes | Oversized]:
+    """Those of `line_blocks`, one by one."""
+    return each(line_blocks(chunks, max_bytes=max_bytes))
 
 
 def range_lines(
@@ -71,38 +151,23 @@ def range_lines(
     *,
     max_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[bytes | Oversized]:
-    """The lines whose first byte lies in `[start, end)`.
-
-    `chunks` begin one byte before `start` (at 0 for the first range) and run on past `end`, so
-    that a line which crosses a border belongs to exactly one range: the one it begins in.
-    """
-    position = start - 1 if start else 0
-    skip_first = start > 0
-    for line in iter_lines(chunks, max_bytes=max_bytes):
-        size = line.size if isinstance(line, Oversized) else len(line)
-        if skip_first:
-            skip_first = False
-        elif end is not None and position >= end:
-            return
-        else:
-            yield line
-        position += size + 1
+    """Those of `range_blocks`, one by one."""
+    return each(range_blocks(chunks, start, end, max_bytes=max_bytes))
 
 
 def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[bytes | Oversized]:
-    """Lines that are rows: no blank ones; without byte order mark and carriage return."""
-    for line in lines:
-        if isinstance(line, Oversized):
-            yield line
-            at_start = False
-            continue
-        if at_start:
-            at_start = False
-            line = line.removeprefix(BOM)
-        if line.endswith(b"\r"):
-            line = line[:-1]
-        if line and not line.isspace():
-            yield line
+    """Those of `row_blocks`, one by one."""
+    blocks = (line if isinstance(line, Oversized) else [line] for line in lines)
+    return each(row_blocks(blocks, at_start=at_start))
+
+
+def each(blocks: Iterable[list[bytes] | Oversized]) -> Iterator[bytes | Oversized]:
+    """Their lines, one by one."""
+    for block in blocks:
+        if isinstance(block, Oversized):
+            yield block
+        else:
+            yield from block
 
 
 class Transit(msgspec.Struct, array_like=True, gc=False):
@@ -151,10 +216,51 @@ def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) 
     )
 
 
+def fresh_form(key_prefix: str, weight: Weight) -> bytes:
+    """What `pack_fresh` writes between the lines of rows that differ in number and tokens alone: to
+    be filled in with these two, in this order."""
+    row = b"\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d]\t"
+    return row % (key_prefix.encode(), weight.max_output, weight.unbounded)
+
+
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
     """Key, transit and line of `packed` (without its newline)."""
     head, _, line = packed.partition(b"\t")
     return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
+
+
+class Fresh(msgspec.Struct, frozen=True, gc=False):
+    """A row of a source that no recipe made, and that was never sent. `weight`: as far as it was
+    kept, not to be changed."""
+
+    key: bytes
+    line: bytes
+    weight: Weight
+
+
+def unpack_fresh(packed: bytes) -> Fresh | None:
+    """None for any other row, and for one that has to be weighed again."""
+    if not packed.startswith(_FRESH, KEY_LENGTH):
+        return None
+    tab = packed.index(b"\t")
+    weight = _kept(packed[_FRESH_LENGTH:tab])
+    return None if weight is None else Fresh(packed[:KEY_LENGTH], packed[tab + 1 :], weight)
+
+
+_FRESH = b" [0,0,null,null,0,0,false,0,-1,"
+_FRESH_LENGTH = KEY_LENGTH + len(_FRESH)
+_numbers = msgspec.json.Decoder(list[int])
+
+
+@lru_cache(4_096)
+def _kept(weights: bytes) -> Weight | None:
+    try:
+        tokens, max_output, unbounded = _numbers.decode(b"[" + weights)
+    except ValueError:
+        return None
+    if not tokens:
+        return None
+    return Weight(rows=1, tokens=tokens, max_output=max_output, unbounded=unbounded)
 
 
 def pack_keyed(key: str, payload: bytes) -> bytes:

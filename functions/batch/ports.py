@@ -26,6 +26,7 @@ from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import (
     Answer,
+    Cut,
     Group,
     IndexedRow,
     Limits,
@@ -323,6 +324,11 @@ class Dialect(Protocol):
     def parse_usual(self, line: bytes) -> ParsedRow | None:
         """The same of a line in UTF-8 as most are, in half the time. None for one that may be
         another provider's, or unusual, or invalid: `parse` looks closer."""
+        ...
+
+    def cut(self, line: bytes) -> Cut | None:
+        """Of a line in UTF-8. None where `parse_usual` has none, or not all that is weighed is
+        text."""
         ...
 
     def weigh(self, line: bytes) -> Weight:

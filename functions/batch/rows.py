@@ -96,6 +96,21 @@ class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     weight: Weight
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """Where a usual line has what may be any string, and leaves all else that is said of it as it
+    is: `identity`, the user's id, null where that is no string; and the texts among `terms`, of
+    which the row's tokens are the sum, in this order. Both as they stand in the line, as JSON.
+
+    `alone`: a row weighs as many bytes as its request, and its answer repeats that; otherwise as
+    many as its line.
+    """
+
+    row: ParsedRow
+    identity: bytes | None
+    terms: list[float | bytes]
+    alone: bool = False
+
+
 INLINE_BYTES = 100_000
 """A longer line is referred to by the index, in the results file: an item ends at 400 kB."""
 
@@ -120,7 +135,7 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     length: int
 
 
-class Usage(msgspec.Struct, kw_only=True, gc=False):
+class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """Tokens. Input includes cache reads and writes, output includes reasoning.
 
     For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
@@ -144,7 +159,7 @@ class RowError(msgspec.Struct, kw_only=True):
     retryable: bool
 
 
-class Answer(msgspec.Struct, kw_only=True, gc=False):
+class Answer(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """What a provider said to one row.
 
     `verdict`: `succeeded`; `failed` for good; `again`, a failure of the row's own that may pass;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import msgspec
@@ -29,17 +29,19 @@ class WorkRow(msgspec.Struct, frozen=True, gc=False):
 
 def shard_rows(shard: Shard, objects: Objects) -> Iterator[WorkRow]:
     """All rows of a shard in key order, whichever sources they lie in."""
+    return (WorkRow(*unpack_row(packed), packed) for packed in packed_rows(shard, objects))
+
+
+def packed_rows(shard: Shard, objects: Objects) -> Iterator[bytes]:
+    """The same, as they stand in their sources."""
     data = objects.get(layout.shard(shard.job_id, shard.shard_id))
     manifest = msgspec.json.decode(data, type=ShardManifest)
     sources = sorted(manifest.sources, key=lambda source: source.first)
     overlap = any(after.first <= before.last for before, after in pairwise(sources))
     streams = (_lines(objects, source) for source in sources)
     if overlap:
-        packed_lines = heapq.merge(*streams, key=lambda line: line[:KEY_LENGTH])
-    else:
-        packed_lines = (line for stream in streams for line in stream)
-    for packed in packed_lines:
-        yield WorkRow(*unpack_row(packed), packed)
+        return heapq.merge(*streams, key=lambda line: line[:KEY_LENGTH])
+    return chain.from_iterable(streams)
 
 
 def _lines(objects: Objects, source: Source) -> Iterator[bytes]:

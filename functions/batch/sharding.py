@@ -21,17 +21,14 @@ from functions.batch.data_rows import (
     table_rows,
 )
 from functions.batch.deadline import Remaining, unlimited
+from functions.batch.depth import headroom
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.identity import IdentitySpool
 from functions.batch.legs import MOST_DATA, WORTH_A_LEG, Leg
-from functions.batch.lines import (
-    Oversized,
-    pack_fresh,
-    pack_keyed,
-    row_key,
-)
+from functions.batch.lines import Oversized, each, pack_fresh, pack_keyed, row_key
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
+from functions.batch.moulds import Moulds
 from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
 from functions.batch.range_input import RangeInput, RangeOfInput
 from functions.batch.reading import MAX_UNZIPPED_BYTES, Unreadable
@@ -156,8 +153,11 @@ class _Reader:
         ):
             rest = None if before is None else before.rest
             if self._recipe is None or not self._recipe.makes_requests:
-                for line in self._source.rows(leg, rest):
-                    sorter.take(line)
+                for block in self._source.blocks(leg, rest):
+                    if isinstance(block, Oversized):
+                        sorter.take(block)
+                    else:
+                        sorter.take_all(block)
             else:
                 leg.most = MOST_DATA
                 self._make_requests(self._recipe, leg, rest, sorter)
@@ -175,7 +175,7 @@ class _Reader:
                     table.go_to(rest.place)
                 rows = leg.records(table, rows)
             else:
-                lines = self._source.rows(leg, rest)
+                lines = each(self._source.blocks(leg, rest))
                 rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
             make(rows, maker, sorter, self._documents)
 
@@ -222,6 +222,35 @@ class _RowSorter:
             self._identities = IdentitySpool(recipe, key, directory)
         self._routes: dict[int, int] = {}
         self._last: Dialect | None = None  # whose the row before was: most files have one
+        self._moulds = Moulds(self._prefix)
+
+    def take_all(self, rows: list[bytes]) -> None:
+        """As `take` one after the other, but those that are alike at once."""
+        at = 0
+        while at < len(rows):
+            taken = self._take_alike(rows, at) if self._recipe is None else 0
+            if not taken:
+                self.take(rows[at])
+            at += taken or 1
+
+    def _take_alike(self, rows: list[bytes], at: int) -> int:
+        """Takes the next rows, as many as are alike; how many."""
+        number = self._counts.total
+        found = self._moulds.take(rows, at, number, self._limits_of)
+        if found is None:
+            return 0
+        mould, run = found
+        taken = run.rows
+        spool = self._open.get(mould.group)
+        limits = self._limits_of(mould.group, mould.dialect)
+        if spool is None or not spool.takes_all(run.weight, limits):
+            for line in rows[at : at + taken]:
+                self.take(line)
+            return taken
+        first, last = f"{self._prefix}{number:09d}", f"{self._prefix}{number + taken - 1:09d}"
+        spool.add_all(first, last, run.packed, run.weight)
+        self._counts.total += taken
+        return taken
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()
@@ -231,6 +260,7 @@ class _RowSorter:
             row = dialect.parse_usual(line)
             if row is not None and row.weight.bytes <= self._limits_of(row.group, dialect).bytes:
                 self._keep(key, line, row, dialect)
+                self._moulds.learn(line, dialect)
                 return
         dialect = None
         try:
@@ -251,7 +281,8 @@ class _RowSorter:
         except (InvalidRow, RecursionError) as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")
-            custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
+            with headroom(1):
+                custom_id = bytes(raw) if dialect is None else dialect.custom_id(data)
             self._set_aside(key, data, _invalid(error), custom_id)
 
     def take_made(self, row: DataRow, made: MadeRow) -> None:

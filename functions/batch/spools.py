@@ -7,7 +7,7 @@ from typing import IO
 
 from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Objects
-from functions.batch.rows import Group, Weight
+from functions.batch.rows import Group, Limits, Weight
 from functions.batch.work import Head, Part, Source
 
 
@@ -91,6 +91,17 @@ class SourceSpool:
         self.weight.add(weight)
         if self.weight.rows == CANARY_ROWS:
             self._head = Head(last=row_key, weight=Weight().plus(self.weight))
+
+    def add_all(self, first: str, last: str, lines: list[bytes], weight: Weight) -> None:
+        """At once, where none of them is the last of the head."""
+        self._spool.add(first, b"".join(lines))
+        self._spool.last = last
+        self.weight.add(weight)
+
+    def takes_all(self, weight: Weight, limits: Limits) -> bool:
+        """Whether `add_all` may be called with rows of this weight."""
+        rows = self.weight.rows
+        return self.weight.holds(weight, limits) and not rows < CANARY_ROWS <= rows + weight.rows
 
     def store(self, objects: Objects, *, delay_seconds: int = 0) -> Source:
         part = self._spool.store(objects)

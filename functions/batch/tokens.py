@@ -13,6 +13,7 @@ pieces: over many rows the error of that vanishes.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from zlib import adler32
 
@@ -23,6 +24,7 @@ from functions.batch.token_weights import DENSE, DENSE_ABOVE, PROSE, SCRIPT, SOU
 SAMPLE = 320
 """Characters. As many as the sum can take before it wraps: Adler-32 counts modulo 65,521."""
 
+_INDENTED = re.compile("\n  ").search  # in half the time of `in`
 _PIECE = 4 * SAMPLE
 _PIECES = 32
 _MEMO_BYTES = 16_384
@@ -35,19 +37,20 @@ def text_tokens(text: str) -> float:
     length = len(text)
     if length > _PIECE:
         return _by_pieces(text)
-    if "\n" in text and "\n  " in text:
+    if "\n" in text and _INDENTED(text):
         text = unindented(text)
         length = len(text)
     sample = text if length <= SAMPLE else text[:: (length - 1) // SAMPLE + 1]
+    size = len(sample)
     data = sample.encode()
-    if sample.isascii() or len(data) <= _SCRIPT_BYTES * len(sample):
+    if len(data) <= _SCRIPT_BYTES * size:
         weight = adler32(data.translate(PROSE), 0) & 0xFFFF
-        if weight > DENSE_ABOVE * len(sample):
+        if weight > DENSE_ABOVE * size:
             weight = adler32(data.translate(DENSE), 0) & 0xFFFF
     else:
         southeast = b"\xe0\xb8" in data or b"\xe0\xb9" in data
         weight = adler32(data.translate(SOUTHEAST if southeast else SCRIPT), 0) & 0xFFFF
-    return weight * length / (len(sample) * UNIT) if sample else 0.0
+    return weight * length / (size * UNIT) if size else 0.0
 
 
 def json_tokens(data: bytes) -> float:

@@ -20,6 +20,26 @@ _text = msgspec.json.Decoder(str)
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
+class _Named(msgspec.Struct, gc=False):
+    custom_id: msgspec.Raw = msgspec.Raw(b"null")
+    key: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def custom_id(line: bytes) -> bytes:
+    """As JSON, `null` where there is none."""
+    return bytes(_named(line).custom_id)
+
+
+def custom_id_or_key(line: bytes) -> bytes:
+    """The same of a line that may call it by its other name."""
+    found = _named(line)
+    given = bytes(found.custom_id)
+    return given if given != b"null" else bytes(found.key)
+
+
 def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
     """None where the key is missing, or holds no string."""
     raw = fields.get(name)
@@ -27,6 +47,29 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         return None if raw is None else _text.decode(raw)
     except msgspec.ValidationError:
         return None
+
+
+def text_or_none(raw: msgspec.Raw) -> bytes | None:
+    """The JSON, if it is a string."""
+    data = bytes(raw)
+    return data if data.startswith(b'"') else None
+
+
+def parted(line: bytes, name: bytes, *, above: int) -> tuple[bytes, bytes] | None:
+    """The line with a 0 in the place of the first object under `name`, and that object: as far as
+    its end can be guessed, by `above`, the braces that follow on its own before the line's last.
+
+    Who can decode both, with a number under `name`, has read the line: a guess that is wrong leaves
+    no object, or the 0 elsewhere. None where there is no such guess."""
+    begin = line.find(name) + len(name)
+    begin += line[begin : begin + 1] == b" "
+    end = len(line) - 1
+    for _ in range(above):
+        end = line.rfind(b"}", begin, end)
+    end = line.rfind(b"}", begin, end) + 1
+    if not end or line[begin : begin + 1] != b"{":
+        return None
+    return b"%b0%b" % (line[:begin], line[end:]), line[begin:end]
 
 
 def check_model(model: str) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from functions.batch.errors import InvalidRow, Missing, NotVisible, Unavailable, Unconfirmed
 from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag, now
-from functions.batch.rows import Answer, Group, Limits, ParsedRow, RowError, Usage, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, RowError, Usage, Weight
 
 MAX_OUTPUT = 100
 """Tokens: no answer of a twin is longer."""
@@ -70,6 +70,9 @@ class TwinDialect:
         return ParsedRow(Group(self.provider, "/twin", model), self.weigh(line))
 
     def parse_usual(self, line: bytes) -> ParsedRow | None:
+        return None
+
+    def cut(self, line: bytes) -> Cut | None:
         return None
 
     def weigh(self, line: bytes) -> Weight:

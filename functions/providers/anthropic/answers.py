@@ -13,6 +13,7 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.content import record
+from functions.providers.fields import parted
 from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
@@ -126,15 +127,64 @@ class _Stopped(msgspec.Struct):
     stop_reason: str | None = None
 
 
+class _Message(msgspec.Struct, gc=False):
+    """All of the three."""
+
+    content: list[_Block] = []
+    usage: _Usage | None = None
+    stop_reason: str | None = None
+
+
+class _OuterResult(msgspec.Struct, gc=False):
+    type: str
+    message: int
+
+
+class _Outer(msgspec.Struct, gc=False):
+    """A `_Line` whose message is elsewhere."""
+
+    custom_id: str
+    result: _OuterResult
+
+
 _line = msgspec.json.Decoder(_Line)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _content = msgspec.json.Decoder(_Content)
 _metered = msgspec.json.Decoder(_Metered, strict=False)
+_message = msgspec.json.Decoder(_Message)
+_outer = msgspec.json.Decoder(_Outer)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
 def parse(line: bytes) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    return _usual(line) or _parse(line)
+
+
+def _usual(line: bytes) -> Answer | None:
+    """An answer that succeeded, with a message as it should be: read once."""
+    parts = parted(line, b'"message":', above=1)
+    if parts is None:
+        return None
+    outside, data = parts
+    try:
+        outer = _outer.decode(outside)
+        message = _message.decode(data)
+    except msgspec.MsgspecError:
+        return None
+    if outer.result.type != "succeeded":
+        return None
+    return Answer(
+        id=outer.custom_id,
+        verdict="succeeded",
+        response=data,
+        text=_joined(message.content),
+        usage=None if message.usage is None else _counted(message.usage),
+        cut=message.stop_reason == "max_tokens",
+    )
+
+
+def _parse(line: bytes) -> Answer:
     answer = _line.decode(line)
     result = answer.result
     if result.type == "succeeded":
@@ -163,11 +213,17 @@ def about_account(code: str, message: str) -> bool:
 
 
 def _text(message: bytes) -> bytes:
-    """The text blocks, joined as they stand: escapes in JSON strings do not reach across."""
     try:
-        blocks = _content.decode(message).content
+        return _joined(_content.decode(message).content)
     except msgspec.MsgspecError:
         return b"null"
+
+
+def _joined(blocks: list[_Block]) -> bytes:
+    """The text blocks, as they stand: escapes in JSON strings do not reach across."""
+    if len(blocks) == 1 and blocks[0].type == "text":
+        text = bytes(blocks[0].text)
+        return text if text.startswith(b'"') else b"null"
     texts = [bytes(block.text) for block in blocks if block.type == "text"]
     strings = [text[1:-1] for text in texts if text.startswith(b'"')]
     return b'"%b"' % b"".join(strings) if strings else b"null"
@@ -180,14 +236,17 @@ def _cut(message: bytes) -> bool:
 
 
 def _usage(message: bytes) -> Usage | None:
-    """Anthropic's `input_tokens` leaves out what was read from and written to the cache. Its
-    `service_tier` is `batch`, unless the row was answered, and billed, as in real time."""
     try:
         usage = _metered.decode(message).usage
     except msgspec.MsgspecError:
         return None
-    if usage is None:
-        return None
+    return None if usage is None else _counted(usage)
+
+
+def _counted(usage: _Usage) -> Usage:
+    """Anthropic's `input_tokens` leaves out what was read from and written to the cache. Its
+    `service_tier` is `batch`, unless the row was answered, and billed, as in real time."""
+    created, tools = usage.cache_creation, usage.server_tool_use
     read = usage.cache_read_input_tokens or 0
     written = usage.cache_creation_input_tokens or 0
     return Usage(
@@ -195,8 +254,8 @@ def _usage(message: bytes) -> Usage | None:
         cached_input_tokens=read,
         cache_write_tokens=written,
         output_tokens=usage.output_tokens or 0,
-        cache_write_1h_tokens=(usage.cache_creation or _Written()).ephemeral_1h_input_tokens or 0,
-        web_searches=(usage.server_tool_use or _Tools()).web_search_requests or 0,
+        cache_write_1h_tokens=0 if created is None else created.ephemeral_1h_input_tokens or 0,
+        web_searches=0 if tools is None else tools.web_search_requests or 0,
         at_list=usage.service_tier not in (None, "batch"),
     )
 

@@ -13,11 +13,24 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.anthropic import answers
-from functions.providers.anthropic.tokens import Message, input_tokens
+from functions.providers.anthropic.tokens import (
+    Message,
+    base_tokens,
+    input_tokens,
+    system_tokens,
+)
 from functions.providers.content import MOST_COUNT
-from functions.providers.fields import ID_ROOM, MOST_MODEL, check_model, decode_fields, replaced
+from functions.providers.fields import (
+    ID_ROOM,
+    MOST_MODEL,
+    check_model,
+    custom_id,
+    decode_fields,
+    replaced,
+    text_or_none,
+)
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -74,6 +87,20 @@ class _UsualRow(msgspec.Struct, gc=False):
     body: msgspec.Raw = msgspec.Raw()
 
 
+class _Text(msgspec.Struct, gc=False):
+    content: msgspec.Raw
+
+
+class _TextParams(msgspec.Struct, gc=False):
+    messages: list[_Text]
+    system: object = None
+
+
+class _TextRow(msgspec.Struct, gc=False):
+    custom_id: msgspec.Raw
+    params: _TextParams
+
+
 class _Block(msgspec.Struct):
     type: object = None
     citations: object = None
@@ -81,6 +108,7 @@ class _Block(msgspec.Struct):
 
 # Numbers may be larger than a double: they are the provider's to refuse.
 _usual_row = msgspec.json.Decoder(_UsualRow, float_hook=float)
+_texts = msgspec.json.Decoder(_TextRow, float_hook=float)
 _params = msgspec.json.Decoder(_Params, float_hook=float)
 _messages = msgspec.json.Decoder(list[Message], float_hook=float)
 
@@ -142,6 +170,17 @@ class AnthropicDialect:
         )
         return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight)
 
+    def cut(self, line: bytes) -> Cut | None:
+        row = self.parse_usual(line)
+        if row is None:
+            return None
+        found = _texts.decode(line)
+        messages = found.params.messages
+        terms: list[float | bytes] = [base_tokens(len(messages))]
+        terms += (bytes(message.content) for message in messages)
+        terms.append(system_tokens(found.params.system))
+        return Cut(row, text_or_none(found.custom_id), terms)
+
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
 
@@ -156,7 +195,7 @@ class AnthropicDialect:
         return b'{"custom_id":"%b","params":%b}' % (row_id.encode(), params)
 
     def custom_id(self, line: bytes) -> bytes:
-        return bytes(decode_fields(line).get("custom_id", b"null"))
+        return custom_id(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "params", "model")

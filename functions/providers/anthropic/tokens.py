@@ -40,17 +40,25 @@ class Message(msgspec.Struct, gc=False):
 def input_tokens(
     messages: Sequence[Message], system: object, tools: msgspec.Raw, schema: msgspec.Raw
 ) -> float:
-    tokens = ANSWER + MESSAGE * len(messages)
+    tokens = base_tokens(len(messages))
     for message in messages:
         content = message.content
         tokens += text_tokens(content) if type(content) is str else tokens_of(content, block_tokens)
-    if system is not None:
-        tokens += SYSTEM + tokens_of(system, block_tokens)
+    tokens += system_tokens(system)
     if tools or schema:
         tokens += raw_json(schema)
         defined = raw_json(tools)
         tokens += TOOLS + defined if defined else 0.0
     return tokens
+
+
+def base_tokens(messages: int) -> float:
+    """Beside the content."""
+    return ANSWER + MESSAGE * messages
+
+
+def system_tokens(system: object) -> float:
+    return 0.0 if system is None else SYSTEM + tokens_of(system, block_tokens)
 
 
 def block_tokens(block: Record) -> float:

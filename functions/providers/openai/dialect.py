@@ -11,19 +11,29 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.fields import (
     ID_ROOM,
     MOST_MODEL,
     check_model,
     check_nul,
+    custom_id,
     decode_fields,
     replaced,
     string,
+    text_or_none,
     with_id,
 )
 from functions.providers.openai import answers
-from functions.providers.openai.tokens import Body, Chat, answers_of, chat_tokens, input_tokens
+from functions.providers.openai.tokens import (
+    Body,
+    Chat,
+    answers_of,
+    base_tokens,
+    chat_tokens,
+    input_tokens,
+    json_tokens,
+)
 
 PROVIDER = "openai"
 
@@ -64,6 +74,22 @@ class _ChatRow(msgspec.Struct, gc=False):
     body: Chat
 
 
+class _TextMessage(msgspec.Struct, gc=False):
+    content: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
+    tool_calls: msgspec.Raw = msgspec.Raw()
+
+
+class _TextBody(msgspec.Struct, gc=False):
+    messages: list[_TextMessage] = []
+
+
+class _TextRow(msgspec.Struct, gc=False):
+    body: _TextBody
+    custom_id: msgspec.Raw = msgspec.Raw()
+
+
+_texts = msgspec.json.Decoder(_TextRow)
 _chat_row = msgspec.json.Decoder(_ChatRow, float_hook=float)
 
 
@@ -137,6 +163,20 @@ class OpenAIDialect:
         )
         return ParsedRow(Group(PROVIDER, _CHAT, model), weight)
 
+    def cut(self, line: bytes) -> Cut | None:
+        row = self.parse_usual(line)
+        if row is None:
+            return None
+        found = _texts.decode(line)
+        terms: list[float | bytes] = [base_tokens(len(found.body.messages))]
+        for message in found.body.messages:
+            text = text_or_none(message.content)
+            if text is None or message.name or message.tool_calls:
+                return None
+            terms.append(text)
+        terms.append(json_tokens(_chat_row.decode(line).body))
+        return Cut(row, text_or_none(found.custom_id), terms)
+
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
 
@@ -147,7 +187,7 @@ class OpenAIDialect:
         return with_id(line, "custom_id", row_id)
 
     def custom_id(self, line: bytes) -> bytes:
-        return bytes(decode_fields(line).get("custom_id", b"null"))
+        return custom_id(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "body", "model")

@@ -102,7 +102,7 @@ class Chat(msgspec.Struct, gc=False):
 
 def chat_tokens(chat: Chat) -> float:
     messages = chat.messages
-    tokens = ANSWER + MESSAGE * len(messages)
+    tokens = base_tokens(len(messages))
     for message in messages:
         content = message.content
         if type(content) is str:
@@ -111,9 +111,19 @@ def chat_tokens(chat: Chat) -> float:
             tokens += _content(content, chat.model or "")
         if message.name or message.tool_calls:
             tokens += _rest(message)
+    return tokens + json_tokens(chat)
+
+
+def base_tokens(messages: int) -> float:
+    """Beside the texts."""
+    return ANSWER + MESSAGE * messages
+
+
+def json_tokens(chat: Chat) -> float:
+    """Of what the model reads as JSON."""
     if chat.tools or chat.functions or chat.response_format:
-        tokens += raw_json(chat.tools) + raw_json(chat.functions) + raw_json(chat.response_format)
-    return tokens
+        return raw_json(chat.tools) + raw_json(chat.functions) + raw_json(chat.response_format)
+    return 0.0
 
 
 def input_tokens(endpoint: str, body: Body) -> float:

@@ -8,14 +8,14 @@ answer either, so the row counts as unanswered and the batch's end decides what 
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
-from typing import Literal
 
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
+from functions.providers.fields import parted
 from functions.providers.said import Tokens
+from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
 LABEL = "batchdrop_row"
 
@@ -40,60 +40,6 @@ _POLICY_REASONS = frozenset(
         "IMAGE_OTHER",
     }
 )
-_FOR_GOOD = frozenset(
-    {
-        "ALREADY_EXISTS",
-        "FAILED_PRECONDITION",
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "OUT_OF_RANGE",
-        "PERMISSION_DENIED",
-        "UNAUTHENTICATED",
-        "UNIMPLEMENTED",
-    }
-)
-_CODES = {
-    1: "CANCELLED",
-    2: "UNKNOWN",
-    3: "INVALID_ARGUMENT",
-    4: "DEADLINE_EXCEEDED",
-    5: "NOT_FOUND",
-    6: "ALREADY_EXISTS",
-    7: "PERMISSION_DENIED",
-    8: "RESOURCE_EXHAUSTED",
-    9: "FAILED_PRECONDITION",
-    10: "ABORTED",
-    11: "OUT_OF_RANGE",
-    12: "UNIMPLEMENTED",
-    13: "INTERNAL",
-    14: "UNAVAILABLE",
-    15: "DATA_LOSS",
-    16: "UNAUTHENTICATED",
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    408: "DEADLINE_EXCEEDED",
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-_PHRASES = {
-    "bad request": "INVALID_ARGUMENT",
-    "too many requests": "RESOURCE_EXHAUSTED",
-    "internal server error": "INTERNAL",
-    "bad gateway": "UNAVAILABLE",
-    "service unavailable": "UNAVAILABLE",
-    "gateway timeout": "DEADLINE_EXCEEDED",
-    "unauthorized": "UNAUTHENTICATED",
-    "forbidden": "PERMISSION_DENIED",
-    "not found": "NOT_FOUND",
-}
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -173,14 +119,22 @@ class _Shape(msgspec.Struct, rename="camel", gc=False):
     error: msgspec.Raw = _NULL
 
 
-class _Error(msgspec.Struct, gc=False):
-    code: int | str | None = None
-    status: str | None = None
-    message: str | None = None
+class _Full(msgspec.Struct, rename="camel", gc=False):
+    """A response that generated something."""
+
+    candidates: list[_Candidate]
+    usage_metadata: _Metadata | None = None
+    embedding: msgspec.Raw = msgspec.Raw()
+    embeddings: msgspec.Raw = msgspec.Raw()
+    prompt_feedback: _Feedback | None = None
 
 
-class _Wrapped(msgspec.Struct, gc=False):
-    error: _Error
+class _Outer(msgspec.Struct, gc=False):
+    """A `_Line` whose response is elsewhere."""
+
+    response: int
+    key: object = None
+    request: _Request | None = None
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -188,26 +142,57 @@ _unlabelled = msgspec.json.Decoder(_Unlabelled)
 _response = msgspec.json.Decoder(_Response)
 _metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
-_string = msgspec.json.Decoder(str)
-_error = msgspec.json.Decoder(_Error)
-_wrapped = msgspec.json.Decoder(_Wrapped)
-_WORD = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*")
+_full = msgspec.json.Decoder(_Full)
+_outer = msgspec.json.Decoder(_Outer)
 
 
 def parse(line: bytes, *, embeds: bool) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
+    usual = None if embeds else _usual(line)
+    return usual or _parse(line, embeds=embeds)
+
+
+def _usual(line: bytes) -> Answer | None:
+    """An answer that succeeded, with a response as it should be: read once."""
+    parts = parted(line, b'"response":', above=0)
+    if parts is None:
+        return None
+    outside, body = parts
+    try:
+        outer = _outer.decode(outside)
+        full = _full.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    if not full.candidates or full.embedding or full.embeddings:
+        return None
+    first = full.candidates[0]
+    if first.finish_reason in _POLICY_REASONS:
+        return None
+    usage = full.usage_metadata
+    return Answer(
+        id=_identity(outer.key, outer.request),
+        verdict="succeeded",
+        response=body,
+        text=_text(first),
+        usage=None if usage is None else _counted(usage),
+        cut=first.finish_reason == "MAX_TOKENS",
+    )
+
+
+def _parse(line: bytes, *, embeds: bool) -> Answer:
     answer = _decode(line)
-    row_id = _identity(answer)
+    row_id = _identity(answer.key, answer.request if isinstance(answer, _Line) else None)
     body = bytes(answer.response)
     shape = _read(body)
     if shape is not None and _has(shape.embedding, shape.embeddings):
         return Answer(id=row_id, verdict="succeeded", response=body, usage=_usage(body))
     if shape is not None and not embeds and _has(shape.candidates, shape.prompt_feedback):
         return _generated(row_id, body)
-    error, told = _told(answer, shape)
+    in_response = _NULL if shape is None else shape.error
+    error, said = told((bytes(answer.error), bytes(in_response)), bytes(answer.status))
     if error is None and shape is None and answer.processed_time is None:
         raise ValueError("the request was not processed")
-    return _failed(row_id, told if shape is None else body, error)
+    return _failed(row_id, said if shape is None else body, error)
 
 
 def _decode(line: bytes) -> _Line | _Unlabelled:
@@ -217,13 +202,11 @@ def _decode(line: bytes) -> _Line | _Unlabelled:
         return _unlabelled.decode(line)
 
 
-def _identity(answer: _Line | _Unlabelled) -> str:
-    request = answer.request if isinstance(answer, _Line) else None
-    label = request.labels.get(LABEL) if request and request.labels else None
-    ids = [found for found in (answer.key, label) if found is not None]
-    if not ids or any(found != ids[0] for found in ids):
+def _identity(key: object, request: _Request | None) -> str:
+    label = request.labels.get(LABEL) if request is not None and request.labels else None
+    row_id = label if key is None else key
+    if row_id is None or (label is not None and label != row_id):
         raise ValueError("the line has no id, or two that differ")
-    row_id = ids[0]
     if not isinstance(row_id, str):
         raise ValueError("the line's id is not ours")
     return row_id
@@ -285,77 +268,45 @@ def _blocked(response: _Response) -> str | None:
 def _text(candidate: _Candidate) -> bytes:
     parts = (candidate.content.parts if candidate.content is not None else None) or []
     texts = [part.text for part in parts if part.text is not None and not part.thought]
+    if len(texts) == 1:
+        return msgspec.json.encode(texts[0])
     return msgspec.json.encode("".join(texts)) if texts else b"null"
 
 
 def _usage(body: bytes) -> Usage | None:
-    """Counts that are zero are absent. Cached tokens are part of the prompt's."""
     with suppress(msgspec.MsgspecError):
         counts = _metered.decode(body).usage_metadata
-        if counts is not None:
-            tools = counts.tool_use_prompt_token_count or 0
-            return Usage(
-                input_tokens=(counts.prompt_token_count or 0) + tools,
-                cached_input_tokens=counts.cached_content_token_count or 0,
-                output_tokens=(counts.candidates_token_count or 0)
-                + (counts.thoughts_token_count or 0),
-                kinds=_kinds(counts),
-            )
+        return None if counts is None else _counted(counts)
     return None
+
+
+def _counted(counts: _Metadata) -> Usage:
+    """Counts that are zero are absent. Cached tokens are part of the prompt's."""
+    tools = counts.tool_use_prompt_token_count or 0
+    return Usage(
+        input_tokens=(counts.prompt_token_count or 0) + tools,
+        cached_input_tokens=counts.cached_content_token_count or 0,
+        output_tokens=(counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0),
+        kinds=_kinds(counts),
+    )
 
 
 def _kinds(counts: _Metadata) -> dict[str, int] | None:
     """Tokens that are not text; documents are priced as text or images are."""
     sides = (("input", counts.prompt_tokens_details), ("output", counts.candidates_tokens_details))
-    found = {
-        f"{side}_{each.modality.lower()}": each.token_count
-        for side, details in sides
-        for each in details or ()
-        if each.modality not in (None, "TEXT") and each.token_count
-    }
-    return found or None
+    found: dict[str, int] | None = None
+    for side, details in sides:
+        for each in details or ():
+            if each.modality not in (None, "TEXT") and each.token_count:
+                found = found or {}
+                found[f"{side}_{each.modality.lower()}"] = each.token_count
+    return found
 
 
-def _told(answer: _Line | _Unlabelled, shape: _Shape | None) -> tuple[_Error | None, bytes]:
-    """The error that a line tells of, in whichever of its forms, and its body if it has one."""
-    for raw in (answer.error, shape.error if shape is not None else _NULL, answer.status):
-        error = _decoded(bytes(raw))
-        if error is not None:
-            return error, bytes(raw)
-    with suppress(msgspec.MsgspecError):
-        return _from_words(_string.decode(answer.status))
-    return None, b"null"
-
-
-def _from_words(status: str) -> tuple[_Error | None, bytes]:
-    """`Bad Request: {"error": {…}}`, or any part of that."""
-    words, brace, rest = status.partition("{")
-    body = (brace + rest).encode()
-    error = _decoded(body)
-    if error is not None:
-        return error, body
-    if not status.strip():
-        return None, b"null"
-    known = _PHRASES.get(words.strip(" :").lower())
-    spelled = next((word for word in _WORD.findall(status) if word in _CODES.values()), None)
-    return _Error(status=known or spelled, message=status.strip()), b"null"
-
-
-def _decoded(body: bytes) -> _Error | None:
-    """An error as JSON, bare or under `error`."""
-    for decoder in (_wrapped, _error):
-        with suppress(msgspec.MsgspecError):
-            found = decoder.decode(body)
-            error = found.error if isinstance(found, _Wrapped) else found
-            if error.code or error.status or error.message:
-                return error
-    return None
-
-
-def _failed(row_id: str, body: bytes, error: _Error | None) -> Answer:
-    error = error or _Error()
-    code = _code(error)
-    verdict = _verdict(code)
+def _failed(row_id: str, body: bytes, error: RowFailure | None) -> Answer:
+    error = error or RowFailure()
+    code = code_of(error)
+    verdict = verdict_of(code)
     return Answer(
         id=row_id,
         verdict=verdict,
@@ -367,18 +318,3 @@ def _failed(row_id: str, body: bytes, error: _Error | None) -> Answer:
             retryable=verdict != "failed",
         ),
     )
-
-
-def _code(error: _Error) -> str:
-    if error.status:
-        return error.status
-    if isinstance(error.code, int):
-        return _CODES.get(error.code, f"code_{error.code}")
-    return error.code or ("unknown" if error.message else "no_answer")
-
-
-def _verdict(code: str) -> Literal["failed", "again", "resend"]:
-    """Codes form an open set: only those that speak of the request itself are for good."""
-    if code == "CANCELLED":
-        return "resend"
-    return "failed" if code in _FOR_GOOD else "again"

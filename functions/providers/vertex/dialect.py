@@ -14,20 +14,22 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,
     check_model,
     check_nul,
+    custom_id_or_key,
     decode_fields,
     replaced,
     string,
+    text_or_none,
 )
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
-from functions.providers.vertex.tokens import plain_tokens, request_tokens
+from functions.providers.vertex.tokens import TURN, plain_tokens, request_tokens
 
 PROVIDER = "vertex"
 GENERATE = "generateContent"
@@ -78,6 +80,26 @@ class _UsualRow(msgspec.Struct, gc=False):
     params: msgspec.Raw = msgspec.Raw()
 
 
+class _TextPart(msgspec.Struct, gc=False):
+    text: msgspec.Raw
+
+
+class _TextTurn(msgspec.Struct, gc=False):
+    parts: list[_TextPart]
+
+
+class _TextRequest(msgspec.Struct, gc=False, rename="camel"):
+    contents: list[_TextTurn]
+    system_instruction: _TextTurn | None = None
+
+
+class _TextRow(msgspec.Struct, gc=False):
+    request: _TextRequest
+    custom_id: msgspec.Raw = msgspec.Raw()
+    key: msgspec.Raw = msgspec.Raw()
+
+
+_texts = msgspec.json.Decoder(_TextRow)
 _usual_row = msgspec.json.Decoder(_UsualRow)
 
 _generation = {
@@ -155,6 +177,22 @@ class VertexDialect:
         )
         return ParsedRow(Group(PROVIDER, GENERATE, model), weight)
 
+    def cut(self, line: bytes) -> Cut | None:
+        row = self.parse_usual(line)
+        if row is None:
+            return None
+        found = _texts.decode(line)
+        request = found.request
+        turns = [*request.contents]
+        if request.system_instruction is not None:
+            turns.append(request.system_instruction)
+        terms: list[float | bytes] = []
+        for turn in turns:
+            terms.append(TURN)
+            terms += (bytes(part.text) for part in turn.parts)
+        identity = text_or_none(found.custom_id) or text_or_none(found.key)
+        return Cut(row, identity, terms, alone=True)
+
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight
 
@@ -170,9 +208,7 @@ class VertexDialect:
         return b'{"key":"%b","request":%b}' % (row_id.encode(), join(sent))
 
     def custom_id(self, line: bytes) -> bytes:
-        fields = decode_fields(line)
-        given = bytes(fields.get("custom_id", b"null"))
-        return given if given != b"null" else bytes(fields.get("key", b"null"))
+        return custom_id_or_key(line)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return replaced(line, model, "model")

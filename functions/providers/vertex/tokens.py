@@ -43,7 +43,8 @@ FRAME = 70
 frame a second."""
 
 _OLD = re.compile(r"gemini-(?:1|2)\b|gemini-(?:pro|flash)")
-_CONTENTS = frozenset({"contents", "content", "systemInstruction", "system_instruction"})
+_ORDER = ("contents", "content", "systemInstruction", "system_instruction")
+_CONTENTS = frozenset(_ORDER)
 _content = msgspec.json.Decoder(float_hook=float)
 
 
@@ -58,7 +59,8 @@ def plain_tokens(contents: Iterable[Plain]) -> float:
 
 
 def request_tokens(request: Importable, model: str) -> float:
-    tokens = plain_tokens(request.plain.values())
+    # In one order, whatever the request's: a sum of floats depends on it.
+    tokens = plain_tokens(request.plain[name] for name in _ORDER if name in request.plain)
     for name, data in request.sent.items():
         if name == "tools":
             tokens += raw_json(data)

@@ -110,7 +110,12 @@ def test_nothing_is_deleted_before_the_last_call() -> None:
     assert set(kept) == {3}
 
 
-def test_what_another_batch_answered_is_not_taken_for_this_ones() -> None:
+@pytest.mark.parametrize(
+    ("ours", "others"), [(b'"batch_id":"', b'"batch_id":"other-'), (b'"v":2', b'"v":1')]
+)
+def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_up(
+    ours: bytes, others: bytes
+) -> None:
     world, twin, job_id = shard(lambda: lambda: 0.0)
     step = world.submitter("openai").submit(job_id, SHARD, laps.first())
     while step.next == "wait":
@@ -118,7 +123,8 @@ def test_what_another_batch_answered_is_not_taken_for_this_ones() -> None:
         step = world.poller("openai").poll(job_id, SHARD, step)
     world.collector("openai").collect(job_id, SHARD, lambda: 0.0)
     key = layout.answers(job_id, SHARD)
-    world.work.put(key, world.work.get(key).replace(b'"batch_id":"', b'"batch_id":"other-'))
+    assert ours in world.work.get(key)
+    world.work.put(key, world.work.get(key).replace(ours, others))
     before = twin.taken
     world.collector("openai").collect(job_id, SHARD, lambda: 1e9)
     assert twin.taken - before == 24

@@ -1,0 +1,144 @@
+"""A row that was sent for the first time and succeeded comes to the same by the shorter way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.batch.harvesting import Harvest
+from functions.batch.lines import Transit, pack_fresh, pack_row, unpack_fresh, unpack_row
+from functions.batch.model import Shard
+from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.rows import Answer, RowError, Usage, Weight
+from functions.batch.shard_files import WorkRow
+from tests.support.driver import World
+from tests.support.twin_provider import TwinDialect, TwinProvider
+
+KEY = "000003-000000017"
+LINE = b'{"twin":"twin",\t"model":"m","text":"x","custom_id":"a"}'
+
+WEIGHTS = st.builds(
+    Weight,
+    rows=st.just(1),
+    bytes=st.just(5),
+    tokens=st.sampled_from([0, 1, 900]),
+    max_output=st.sampled_from([0, 300]),
+    unbounded=st.sampled_from([0, 1, 3]),
+)
+PACKED = st.one_of(
+    st.builds(
+        lambda weight, route: pack_fresh(KEY, LINE, weight, route),
+        WEIGHTS,
+        st.sampled_from([None, -1, 2]),
+    ),
+    st.builds(
+        lambda transit: pack_row(KEY, LINE, transit),
+        st.builds(
+            Transit,
+            failures=st.integers(0, 2),
+            resends=st.integers(0, 1),
+            code=st.sampled_from([None, "x"]),
+            cost=st.sampled_from([None, 0, 7]),
+            listed=st.sampled_from([None, 0, 7]),
+            made=st.booleans(),
+            misfits=st.integers(0, 1),
+            tokens=st.sampled_from([0, 9]),
+        ),
+    ),
+    st.just(KEY.encode() + b" [1,0,null,null,7,9,true,1]\t" + LINE + b"\n"),
+)
+USAGES = st.builds(
+    Usage,
+    input_tokens=st.sampled_from([0, 12, 300]),
+    cached_input_tokens=st.sampled_from([0, 0, 5]),
+    cache_write_tokens=st.sampled_from([0, 0, 4]),
+    output_tokens=st.sampled_from([0, 30]),
+    kinds=st.sampled_from([None, None, {"input_audio": 2}]),
+    web_searches=st.sampled_from([0, 0, 1]),
+    at_list=st.sampled_from([False, False, True]),
+)
+ANSWERS = st.builds(
+    Answer,
+    id=st.just(f"r{KEY}-x"),
+    verdict=st.sampled_from(["succeeded", "succeeded", "succeeded", "failed"]),
+    response=st.sampled_from([b"{}", b'{"a":"%b %d"}']),
+    text=st.sampled_from([b"null", b'"%s"']),
+    usage=st.none() | USAGES,
+    error=st.sampled_from([None, None, RowError(code="x", message="y", retryable=False)]),
+    cut=st.booleans(),
+)
+_PRICE = Price(input=250, output=2_000, cached_input=25, cache_write=300)
+_DEAR = Price(input=500, output=3_000, above=200)
+RATES = st.sampled_from(
+    [
+        None,
+        Rates(listed=[_PRICE], batch=[_DEAR], source="library"),
+        Rates(listed=[_PRICE, _DEAR], batch=[_PRICE, _DEAR], source="library"),
+        Rates(listed=[_PRICE], batch=[Price(input=1, output=None)], source="library"),
+        Rates(
+            listed=[Price(input=0, output=0)], batch=[Price(input=0, output=0)], source="library"
+        ),
+    ]
+)
+
+
+def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool) -> Any:
+    twin = TwinProvider("twin")
+    world = World(dialects=[TwinDialect("twin")], providers={"twin": lambda: twin})
+    prices = PriceList(rates={"twin/m": rates})
+    world.work.put("j/prices.json", msgspec.json.encode(prices))
+    shard = Shard(
+        job_id="j",
+        shard_id="0001",
+        round=1,
+        provider="twin",
+        endpoint="/twin",
+        model="m",
+        number=1,
+        bytes=5,
+        rows=1,
+        batch_id="b",
+        complete=True,
+    )
+    with TemporaryDirectory() as directory:
+        collector = world.collector("twin")
+        harvest = Harvest(
+            shard,
+            Path(directory),
+            None,
+            objects=collector.objects,
+            dialect=collector.dialect,
+            fitting=collector.fitting,
+            max_rounds=collector.max_rounds,
+            cancelled=False,
+        )
+        packed = packed[:-1]
+        if not (shorter and harvest.settle_usual(packed, answer)):
+            harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)
+        collected = harvest.finish()
+        stored = {key: data for key, data in world.work.stored.items() if "prices" not in key}
+        return collected, harvest.lesson, stored
+
+
+@settings(max_examples=200, deadline=None)
+@given(packed=PACKED, answer=ANSWERS, rates=RATES)
+def test_either_way(packed: bytes, answer: Answer, rates: Rates | None) -> None:
+    longer = settled(packed, answer, rates, shorter=False)
+    assert settled(packed, answer, rates, shorter=True) == longer
+
+
+@pytest.mark.parametrize("tokens", [1, 900])
+def test_what_was_never_sent_is_told_from_the_rest(tokens: int) -> None:
+    packed = pack_fresh(KEY, LINE, Weight(rows=1, tokens=tokens, max_output=3, unbounded=2))[:-1]
+    row = unpack_fresh(packed)
+    assert row is not None
+    key, transit, line = unpack_row(packed)
+    assert (row.key.decode(), row.line) == (key, line)
+    assert (row.weight.tokens, row.weight.max_output, row.weight.unbounded) == (tokens, 3, 2)
+    assert (transit.tokens, transit.max_output, transit.unbounded) == (tokens, 3, 2)

@@ -1,0 +1,287 @@
+"""Rows that fit a mould come to what they would come to if each was read by itself."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.shapes import PROVIDERS, spelled, templates
+from functions.batch import lines as lines_module
+from functions.batch.errors import InvalidRow
+from functions.batch.looking import decode
+from functions.batch.moulds import Moulds, mould_of
+from functions.batch.ports import Dialect
+from functions.batch.rows import Weight
+from functions.batch.sharding import Caps
+from functions.handlers.wiring import DIALECTS
+from functions.providers.fields import MOST_MODEL
+from tests.support.driver import World
+
+BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}
+
+_OPENAI = (
+    b'{"custom_id":"%b","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-5-mini",'
+    b'"messages":[{"role":"system","content":"%b"},{"role":"user","content":"%b"}]%b}}'
+)
+_ANTHROPIC = (
+    b'{"custom_id": "%b", "params": {"model": "claude-haiku-4-5", "max_tokens": 9, "system": '
+    b'"Sort.", "messages": [{"role": "user", "content": "%b"}, {"role": "assistant", "content": '
+    b'"%b"}]%b}}'
+)
+_VERTEX = (
+    b'{"request":{"systemInstruction":{"parts":[{"text":"%b"}]},"contents":[{"role":"user","parts":'
+    b'[{"text":"Read."},{"text":"%b"}]}]%b},"model":"gemini-2.5-flash","key":"%b"}'
+)
+_HUGE = b"%d" % (1 << 63)
+_MODELS = {"openai": b"gpt-5-mini", "anthropic": b"claude-haiku-4-5", "vertex": b"gemini-2.5-flash"}
+_MORE = {
+    "openai": [
+        b"",
+        b',"max_tokens":9',
+        b',"n":2,"max_tokens":%b' % _HUGE,
+        b',"tools":[{"type":"function"}]',
+        b',"stream":true',
+    ],
+    "anthropic": [
+        b"",
+        b',"max_tokens":%b' % _HUGE,
+        b',"metadata":{"user_id":"1"}',
+        b',"temperature":1',
+        b',"x":1',
+    ],
+    "vertex": [
+        b"",
+        b',"generationConfig":{"maxOutputTokens":9}',
+        b',"generationConfig":{"maxOutputTokens":%b}' % _HUGE,
+        b',"labels":{"a":"b"}',
+    ],
+}
+
+
+def line_of(provider: str, name: bytes, first: bytes, second: bytes, more: bytes) -> bytes:
+    match provider:
+        case "openai":
+            return _OPENAI % (name, first, second, more)
+        case "anthropic":
+            return _ANTHROPIC % (name, first, second, more)
+        case _:
+            return _VERTEX % (first, second, more, name)
+
+
+TEXTS = [
+    *(
+        b"a",
+        b"b",
+        b"",
+        b"Read.",
+        b"user",
+        "\u00e9\u4e2d\U0001f600".encode(),
+        b"x" * 400,
+        b"y" * 3_000,
+    ),
+    *(
+        b'a","b',
+        b"a\\",
+        b'a\\"',
+        b'a\\"b',
+        b"a\\\\",
+        b'"',
+        b'a"',
+        b'"b',
+        b",",
+        b'a","',
+        b'","b',
+    ),
+    *(
+        b"\\u0000",
+        b"\0",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\\ud800",
+        b"\\ud83d\\ude00",
+        b"\t",
+        b"\x7f",
+    ),
+    *(
+        b',"b',
+        b'"},{"role":"user","content":"',
+        b'\\"},{\\"role\\":\\"user\\"',
+        b"\\n  a",
+        b"\\q",
+        b"%d%b",
+    ),
+]
+GAPS = st.sampled_from(TEXTS)
+
+
+@st.composite
+def some_lines(draw: st.DrawFn) -> bytes:
+    provider = draw(st.sampled_from(PROVIDERS))
+    more = draw(st.sampled_from(_MORE[provider]))
+    line = line_of(provider, draw(GAPS), draw(GAPS), draw(GAPS), more)
+    return draw(
+        st.sampled_from([line, line, line, line + b"\r", line + b" ", b"", b"{}", line[:-1]])
+    )
+
+
+@st.composite
+def alike_lines(draw: st.DrawFn) -> list[bytes]:
+    """Usual ones, but for some of their texts."""
+    provider = draw(st.sampled_from(PROVIDERS))
+    more = draw(st.sampled_from(_MORE[provider]))
+    fixed = draw(st.sampled_from([b"", b"Read.", b"user"]))
+    model = draw(st.sampled_from([_MODELS[provider], _MODELS[provider], b"m" * 300]))
+    lines: list[bytes] = []
+    for number in range(draw(st.integers(2, 12))):
+        texts = [b"id-%d" % number, fixed or b"first %d" % number, b"second %d" % number]
+        odd = draw(st.dictionaries(st.integers(0, 2), GAPS, max_size=1 if number > 1 else 0))
+        for place, text in odd.items():
+            texts[place] = text
+        lines.append(line_of(provider, *texts, more).replace(_MODELS[provider], model))
+    return lines
+
+
+FILES = st.lists(st.one_of(alike_lines(), st.lists(some_lines(), max_size=4)), max_size=6).map(
+    lambda parts: [line for part in parts for line in part]
+)
+
+
+def sharded(data: bytes, caps: Caps, split_bytes: int) -> dict[str, bytes]:
+    world = World(dialects=DIALECTS, providers={}, caps=caps, split_bytes=split_bytes)
+    job_id = world.drop("a.jsonl", data)
+    made = world.plan(job_id)
+    if made.next == "shard":
+        for piece in msgspec.json.decode(world.work.get(made.manifest)):
+            world.shard(job_id, piece)
+    return world.work.stored
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lines=FILES,
+    rows=st.sampled_from([0, 1, 3]),
+    size=st.sampled_from([0, 600]),
+    split=st.sampled_from([1 << 29, 900]),
+    block=st.sampled_from([1, 700, 1 << 18]),
+)
+def test_alike_or_not(lines: list[bytes], rows: int, size: int, split: int, block: int) -> None:
+    data, caps = b"\n".join(lines), Caps(rows=rows, bytes=size)
+    with patch.object(lines_module, "BLOCK_BYTES", block):
+        found = sharded(data, caps, split)
+    with patch.object(Moulds, "take", lambda *_: None):
+        assert found == sharded(data, caps, split)
+
+
+def read_whole(dialect: Dialect, number: int, line: bytes) -> tuple[bytes, Weight] | None:
+    try:
+        row = dialect.parse(line, decode(line))
+    except InvalidRow:
+        return None
+    return lines_module.pack_fresh(f"000000-{number:09d}", line, row.weight), row.weight
+
+
+NO_STRING = b"\1"
+"""Stands for a quote that is missing."""
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_no_two_texts_make_up_for_each_other(provider: str) -> None:
+    """What is read together is told apart: every pair of texts, sound or not, at any two places of
+    rows that follow each other."""
+    dialect = BY_NAME[provider]
+
+    def rows_with(odd: dict[int, bytes]) -> list[bytes]:
+        texts = [b"id-7", b"first 7", b"second 7", b"id-8", b"first 8", b"second 8"]
+        for place, text in odd.items():
+            texts[place] = text
+        rows = [line_of(provider, *texts[at : at + 3], b"") for at in (0, 3)]
+        return [row.replace(b'"%b"' % NO_STRING, b'"') for row in rows]
+
+    mould = mould_of(*rows_with({}), dialect, "000000-")
+    assert mould is not None
+    known: dict[tuple[int, bytes], tuple[bytes, Weight] | None] = {}
+    for places in combinations(range(6), 2):
+        for texts in product([*TEXTS, NO_STRING], repeat=2):
+            rows = rows_with(dict(zip(places, texts, strict=True)))
+            run = mould.take(rows, 0, 7, 1 << 30)
+            sums, packed = Weight(), b""
+            for number, row in enumerate(rows[: run.rows if run else 0], 7):
+                if (number, row) not in known:
+                    known[number, row] = read_whole(dialect, number, row)
+                whole = known[number, row]
+                assert whole is not None, rows
+                packed += whole[0]
+                sums.add(whole[1])
+            assert run is None or (b"".join(run.packed), run.weight) == (packed, sums)
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"), [(provider, more) for provider in PROVIDERS for more in _MORE[provider]]
+)
+def test_a_mould_weighs_as_the_longer_way(provider: str, more: bytes) -> None:
+    """Whatever is said beside the texts."""
+    dialect = BY_NAME[provider]
+    rows = [
+        line_of(provider, b"id-%d" % at, b"first %d" % at, b"second %d" % at, more)
+        for at in range(4)
+    ]
+    mould = mould_of(rows[1], rows[0], dialect, "000000-")
+    if mould is None:
+        assert dialect.parse_usual(rows[1]) is None
+        return
+    run = mould.take(rows, 0, 0, 1 << 30)
+    assert run is not None
+    sums, packed = Weight(), b""
+    for number, row in enumerate(rows):
+        whole = read_whole(dialect, number, row)
+        assert whole is not None
+        packed += whole[0]
+        sums.add(whole[1])
+    assert (b"".join(run.packed), run.weight) == (packed, sums)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("longer", [0, 1])
+def test_no_mould_has_a_name_that_no_model_has(provider: str, longer: int) -> None:
+    name = b"m" * (MOST_MODEL + longer)
+    rows = [
+        line_of(provider, b"id-%d" % at, b"a", b"b %d" % at, b"").replace(_MODELS[provider], name)
+        for at in range(2)
+    ]
+    assert (mould_of(*rows, BY_NAME[provider], "000000-") is None) == bool(longer)
+    assert (read_whole(BY_NAME[provider], 0, rows[0]) is None) == bool(longer)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_usual_rows_fit(provider: str) -> None:
+    rows = [
+        spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))
+    ]
+    mould = mould_of(rows[1], rows[0], BY_NAME[provider], "000000-")
+    assert mould is not None
+    run = mould.take(rows, 2, 2, 1 << 30)
+    assert run is not None
+    assert run.rows == len(rows) - 2
+    sums = Weight()
+    for row in rows[2:]:
+        sums.add(BY_NAME[provider].weigh(row))
+    assert run.weight == sums
+
+
+def test_a_file_of_two_kinds_has_two_moulds() -> None:
+    kinds = [
+        [spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))]
+        for provider in PROVIDERS
+    ]
+    moulds, whole = Moulds("000000-"), 0
+    for number, rows in enumerate(zip(*kinds, strict=True)):
+        for dialect, row in zip((BY_NAME[name] for name in PROVIDERS), rows, strict=True):
+            if moulds.take([row], 0, number, lambda group, dialect: dialect.limits(group)) is None:
+                moulds.learn(row, dialect)
+                whole += 1
+    assert whole < 20
