@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class DynamoAnswers:
-    """See `functions.batch.ports.EarlierAnswers`."""
+    """See `functions.batch.ledger_ports.EarlierAnswers`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

@@ -7,11 +7,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from functions.aws.objects import code_of
-from functions.batch.ports import Approval, ApprovalAnswer, Question
+from functions.batch.money_ports import Approval, ApprovalAnswer, Question
 
 
 class DynamoApprovals:
-    """See `functions.batch.ports.Approvals`."""
+    """See `functions.batch.money_ports.Approvals`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.aws.transactions import transact
-from functions.batch.ports import Budget, Shortfall
+from functions.batch.money_ports import Budget, Shortfall
 
 Item = dict[str, Any]
 
 
 class DynamoBudgets:
-    """See `functions.batch.ports.Budgets`."""
+    """See `functions.batch.money_ports.Budgets`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

@@ -36,7 +36,7 @@ Record = TypeVar("Record", Job, Shard, ProviderFile)
 
 
 class DynamoLedger:
-    """See `functions.batch.ports.Ledger`."""
+    """See `functions.batch.ledger_ports.Ledger`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

@@ -16,7 +16,7 @@ LEFT = "ProviderFilesLeft"
 
 
 class EmbeddedMetrics:
-    """See `functions.batch.ports.Metrics`. The dimension `service` is the stack's name, from
+    """See `functions.batch.money_ports.Metrics`. The dimension `service` is the stack's name, from
     Powertools' own variable; dollars have no unit in CloudWatch."""
 
     def batch(self, shard: Shard) -> None:

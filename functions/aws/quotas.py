@@ -24,7 +24,7 @@ _KEPT = 60 * _DAY  # of what a lost release, or a job that ended, may leave behi
 
 
 class DynamoQuotas:
-    """See `functions.batch.ports.Quotas`."""
+    """See `functions.batch.ledger_ports.Quotas`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

@@ -16,7 +16,7 @@ _LONGEST_NAME = 900
 
 
 class DynamoRollups:
-    """See `functions.batch.ports.Rollups`."""
+    """See `functions.batch.money_ports.Rollups`."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb

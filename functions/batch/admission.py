@@ -16,11 +16,13 @@ import msgspec
 from functions.batch import canary
 from functions.batch.deduped import to_be_sent
 from functions.batch.estimating import estimate, find_prices, weigh
+from functions.batch.ledger_ports import Ledger
 from functions.batch.legs import is_unread
 from functions.batch.model import FINAL_JOB_STATUSES, UNANSWERED_DAYS, Job, JobStatus, Reason
 from functions.batch.money import Estimate, picodollars, shown
+from functions.batch.money_ports import Approvals, Budget, Budgets, Prices, Shortfall
 from functions.batch.overrides import Overrides
-from functions.batch.ports import Approvals, Budget, Budgets, Ledger, Objects, Prices, Shortfall
+from functions.batch.ports import Objects
 from functions.batch.pricing import PriceList
 from functions.batch.reconcile import range_results
 from functions.batch.work import RangeResult, Source

@@ -12,8 +12,10 @@ import msgspec
 
 from functions.batch.admission import figures
 from functions.batch.costs import cost
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import UNANSWERED_DAYS, Job
-from functions.batch.ports import Alerts, Approval, Approvals, Events, Ledger, Question, Workflows
+from functions.batch.money_ports import Approval, Approvals, Question
+from functions.batch.ports import Alerts, Events, Workflows
 
 
 class Asker(msgspec.Struct, kw_only=True):

@@ -15,8 +15,9 @@ from functions.batch import layout
 from functions.batch.deduped import is_deduped
 from functions.batch.depth import headroom
 from functions.batch.fanning import finish_unsent
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import FINAL_JOB_STATUSES, Outputs, RowCounts
-from functions.batch.ports import Ledger, Objects
+from functions.batch.ports import Objects
 from functions.batch.reading import named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reconcile import all_collected, range_results

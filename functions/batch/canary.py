@@ -13,7 +13,7 @@ import msgspec
 
 from functions.batch.model import MISSING_KEY, UNANSWERED_DAYS, Reason, Refusal
 from functions.batch.money import Estimate, shown
-from functions.batch.ports import Approvals
+from functions.batch.money_ports import Approvals
 from functions.batch.work import Collected, Head, Source
 
 ABOVE = 5_000

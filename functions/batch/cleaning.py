@@ -8,8 +8,10 @@ import msgspec
 
 from functions.batch import waits
 from functions.batch.errors import Missing, ProviderError
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import BATCH_GONE, ProviderFile, Shard, ShardStep, Tag, now
-from functions.batch.ports import Alerts, Ledger, Metrics, Provider
+from functions.batch.money_ports import Metrics
+from functions.batch.ports import Alerts, Provider
 
 TRIES = 5
 

@@ -22,11 +22,13 @@ from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
 from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
 from functions.batch.harvesting import Fitting, Harvest
+from functions.batch.ledger_ports import Ledger
 from functions.batch.lines import KEY_LENGTH, unpack_row
 from functions.batch.mending import read
 from functions.batch.model import GAVE_UP, Answered, Shard, now
+from functions.batch.money_ports import Metrics, Rollups
 from functions.batch.pausing import Pauses
-from functions.batch.ports import Dialect, Ledger, Metrics, Objects, Provider, Rollups
+from functions.batch.ports import Dialect, Objects, Provider
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from functions.batch.approving import reply, wake
 from functions.batch.errors import Conflict
-from functions.batch.ports import Approvals, Ledger, Workflows
+from functions.batch.ledger_ports import Ledger
+from functions.batch.money_ports import Approvals
+from functions.batch.ports import Workflows
 
 PROVIDERS = ("openai", "anthropic", "vertex")
 

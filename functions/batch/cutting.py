@@ -17,11 +17,12 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.assembling import all_rows, failed_name, stored_recipe
+from functions.batch.ledger_ports import Ledger
 from functions.batch.lines import row_key
 from functions.batch.merging import Between
 from functions.batch.model import FINAL_JOB_STATUSES
 from functions.batch.outgrown import ONE_CALL, outgrows, part_sizes
-from functions.batch.ports import Ledger, Objects, PieceObjects
+from functions.batch.ports import Objects, PieceObjects
 from functions.batch.recipe import StoredRecipe
 from functions.batch.result_files import Rows
 from functions.batch.work import Part, Span

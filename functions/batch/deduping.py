@@ -21,10 +21,11 @@ from functions.batch import envelope, layout
 from functions.batch.deduped import Deduped, Saving, find_deduped
 from functions.batch.earlier import packed, read_earlier
 from functions.batch.identity import DIGEST_LENGTH, RowIdentity, identities
+from functions.batch.ledger_ports import EarlierAnswers, Ledger
 from functions.batch.legs import is_unread
 from functions.batch.lines import KEY_LENGTH, row_key
 from functions.batch.model import CANARY_ROWS
-from functions.batch.ports import EarlierAnswers, Ledger, Objects
+from functions.batch.ports import Objects
 from functions.batch.reconcile import range_results
 from functions.batch.rows import Weight
 from functions.batch.sorted_parts import SortedParts

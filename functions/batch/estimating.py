@@ -9,8 +9,9 @@ import msgspec
 from functions.batch import layout
 from functions.batch.learning import PRIOR_ROWS, Learned
 from functions.batch.money import Estimate
+from functions.batch.money_ports import Prices
 from functions.batch.overrides import Overrides, overridden
-from functions.batch.ports import Objects, Prices
+from functions.batch.ports import Objects
 from functions.batch.pricing import Price, PriceList, Rates, model_of
 from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Group, Weight

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import Job, now
-from functions.batch.ports import Ledger, Workflows
+from functions.batch.ports import Workflows
 
 _RECIPES = ("recipe.yaml", "recipe.yml", "recipe.json")
 _FILES_FOLDER = "_files/"

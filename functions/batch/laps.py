@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from functions.batch.errors import ProviderError
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import ShardStep, now
-from functions.batch.ports import Ledger
 
 SLICE_SECONDS = 900
 """A longer wait is made in slices, so that a cancel, or a provider that is resumed by hand, is

@@ -7,8 +7,9 @@ from contextlib import suppress
 import msgspec
 
 from functions.batch.errors import Conflict, ProviderError
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import Reason, Shard
-from functions.batch.ports import Alerts, Ledger
+from functions.batch.ports import Alerts
 
 
 class Pauses(msgspec.Struct, kw_only=True):

@@ -9,9 +9,10 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.errors import BadRecipe, InputChanged
+from functions.batch.ledger_ports import Ledger
 from functions.batch.looking import look
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Reason
-from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
+from functions.batch.ports import Dialect, InputFiles, Objects, Recipes
 from functions.batch.reading import MAX_GZ_BYTES, TooLarge, named
 from functions.batch.recipe import StoredRecipe
 from functions.batch.tables import encoding_named

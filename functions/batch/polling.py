@@ -16,6 +16,7 @@ from functions.batch.errors import (
     ProviderError,
     Unconfirmed,
 )
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
@@ -29,7 +30,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.pausing import Pauses
-from functions.batch.ports import Ledger, Provider
+from functions.batch.ports import Provider
 from functions.batch.reserving import Reserver
 
 GONE_LAPS = 5

@@ -3,35 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
-from functions.batch.learning import Learned
 from functions.batch.model import (
     BatchState,
     Job,
-    JobStatus,
     Owned,
     ProviderFile,
     ProviderObject,
-    Shard,
     Tag,
 )
-from functions.batch.pricing import Rates
-from functions.batch.quota import Lease, QuotaUse, Waiter
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import (
     Answer,
     Cut,
     Group,
-    IndexedRow,
     Limits,
     ParsedRow,
-    StoredAnswer,
     Weight,
 )
 from functions.batch.work import Piece
@@ -157,151 +150,6 @@ class Recipes(Protocol):
     def maker(self, recipe: StoredRecipe) -> RequestMaker: ...
 
 
-class Ledger(Protocol):
-    """Jobs, shards and provider files. Writes are conditional: see each method."""
-
-    def create_job(self, job: Job) -> bool:
-        """False if it exists already: the same upload, delivered again."""
-        ...
-
-    def job(self, job_id: str) -> Job: ...
-
-    def update_job(self, job_id: str, changes: dict[str, object]) -> None:
-        """Sets attributes of a job that exists."""
-        ...
-
-    def change_status(
-        self, job_id: str, old: JobStatus, new: JobStatus, changes: Mapping[str, object]
-    ) -> bool:
-        """Whether the job was in the old status, and so is in the new one now, with `changes`."""
-        ...
-
-    def resumed_at(self, provider: str) -> str | None:
-        """When a person last said that the provider is to be tried again."""
-        ...
-
-    def resume(self, provider: str) -> None: ...
-
-    def note_missing(self, shard: Shard) -> None:
-        """The provider does not know the shard's batch: told with the time of the first note."""
-        ...
-
-    def forget_missing(self, shard: Shard) -> None: ...
-
-    def missing(self, provider: str, since: str) -> list[tuple[str, str]]:
-        """Jobs and shards whose batch was first missed at `since` or later."""
-        ...
-
-    def create_shard(self, shard: Shard) -> None:
-        """Keeps a record that is there already."""
-        ...
-
-    def shard(self, job_id: str, shard_id: str) -> Shard: ...
-
-    def shards(self, job_id: str, round_number: int | None = None) -> Iterator[Shard]:
-        """In order of round and number."""
-        ...
-
-    def save_shard(self, shard: Shard) -> Shard:
-        """Writes if `rev` is still the stored one; returns it with the next `rev`.
-
-        Raises `Conflict`."""
-        ...
-
-    def add_file(self, file: ProviderFile) -> None:
-        """Keeps a record that is there already."""
-        ...
-
-    def save_file(self, file: ProviderFile) -> None: ...
-
-    def files(self, job_id: str, shard_id: str | None = None) -> Iterator[ProviderFile]: ...
-
-    def note_left(self, file: ProviderFile) -> None:
-        """What an ended shard or job has left behind, for the janitor."""
-        ...
-
-    def forget_left(self, file: ProviderFile) -> None: ...
-
-    def left(self, provider: str) -> Iterator[ProviderFile]: ...
-
-    def index_rows(
-        self,
-        job_id: str,
-        results: str,
-        rows: Iterable[IndexedRow],
-        expires_at: int,
-        *,
-        beside_others: bool = False,
-    ) -> None:
-        """`results` is the address of the file that the rows' offsets point into; `expires_at`
-        in seconds since 1970. Of rows with the same id the first has the id's own place, or, where
-        they are written `beside_others`, whichever was written first."""
-        ...
-
-    def learned(self, provider: str, model: str) -> Learned:
-        """All lessons of a model added up: empty before the first."""
-        ...
-
-    def learn(self, provider: str, model: str, lesson: Learned, *, once: str) -> bool:
-        """Adds a lesson, atomically. `once` names it: given again, it adds nothing, and the answer
-        is False."""
-        ...
-
-
-class EarlierAnswers(Protocol):
-    """Where the answer to a request lies, by the request's digest in hex."""
-
-    def find(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, StoredAnswer]]:
-        """Those that have not expired, for digests of which each comes once; in any order."""
-        ...
-
-    def remember(self, answers: Iterable[tuple[bytes, StoredAnswer]], expires_at: int) -> None:
-        """In the place of what was known of the same digests. `expires_at` in seconds since
-        1970."""
-        ...
-
-
-class Quotas(Protocol):
-    """Enqueued tokens and creates, counted for all jobs of the deployment together."""
-
-    def use(self, quota: str) -> QuotaUse: ...
-
-    def lease(self, lease: Lease, room: int | None, waiter: Waiter | None) -> bool:
-        """Takes the lease, once, if no more than `room` tokens are in use; the waiter leaves the
-        line. Without a room it is not counted. True also where it was taken before."""
-        ...
-
-    def find_lease(self, quota: str, job_id: str, shard_id: str) -> Lease | None: ...
-
-    def leases(self, quota: str) -> Iterator[Lease]: ...
-
-    def release(self, quota: str, job_id: str, shard_id: str) -> None:
-        """Gives the tokens back, once. What was not leased is no error."""
-        ...
-
-    def ticket(self, quota: str, job_id: str, number: int) -> int:
-        """The ticket of a job's shard: counted from the turn at which the job first asked."""
-        ...
-
-    def line(self, quota: str, most: int) -> list[Waiter]:
-        """The first in the line, in order."""
-        ...
-
-    def join(self, waiter: Waiter) -> None:
-        """Takes or renews the place in the line."""
-        ...
-
-    def leave(self, waiter: Waiter) -> None: ...
-
-    def learn(self, quota: str, limit: int, until: str) -> None: ...
-
-    def creates(self, provider: str, window: int) -> int: ...
-
-    def count_create(self, provider: str, window: int, most: int) -> bool:
-        """Counts one more create in the window, unless there are `most` already."""
-        ...
-
-
 class Dialect(Protocol):
     """A provider's line shapes and limits, without its SDK.
 
@@ -410,94 +258,6 @@ class Events(Protocol):
 
 class Alerts(Protocol):
     def alert(self, subject: str, message: str) -> None: ...
-
-
-class Prices(Protocol):
-    def rates(self, provider: str, model: str) -> Rates | None:
-        """Today's; None for a model that nobody knows the price of."""
-        ...
-
-
-class Budget(msgspec.Struct, frozen=True):
-    """`name` is `day#YYYY-MM-DD` or `month#YYYY-MM`; `limit` in picodollars."""
-
-    name: str
-    limit: int
-
-
-class Shortfall(msgspec.Struct, frozen=True):
-    """The first budget that is too small for what was asked, and what it has committed."""
-
-    budget: Budget
-    committed: int
-
-
-class Budgets(Protocol):
-    """What jobs have spent, and what running ones may spend at most. All amounts are exact."""
-
-    def reserve(self, job_id: str, amount: int, budgets: Sequence[Budget]) -> Shortfall | None:
-        """Commits `amount` to all of the budgets, or to none. A job reserves once: whoever asks
-        again gets the same answer (None), and nothing is added."""
-        ...
-
-    def settle(self, job_id: str, spent: int | None) -> bool:
-        """Puts what was spent in the place of what was reserved; None: not known, so that all of
-        it stays committed. Once for each job, False after that. A job that reserved nothing can
-        reserve nothing any more."""
-        ...
-
-
-ApprovalAnswer = Literal["approved", "refused", "unanswered"]
-Question = Literal["start", "canary"]
-"""Whether a job may start, and whether it may go on after a canary in trouble."""
-
-
-class Approval(msgspec.Struct, kw_only=True):
-    """A job's question. `token` wakes the workflow that waits; `told`: people were asked."""
-
-    job_id: str
-    token: str
-    told: bool = False
-    answer: ApprovalAnswer | None = None
-    v: int = 1
-
-
-class Approvals(Protocol):
-    def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
-        """Stores the token, in the place of an earlier one; the question as it now stands."""
-        ...
-
-    def told(self, job_id: str, question: Question = "start") -> None: ...
-
-    def answer(
-        self, job_id: str, answer: ApprovalAnswer, question: Question = "start"
-    ) -> Approval | None:
-        """Keeps the first answer; the question as it now stands. None if it was never asked."""
-        ...
-
-    def find(self, job_id: str, question: Question = "start") -> Approval | None: ...
-
-
-class Rollups(Protocol):
-    def add(self, shard: Shard, folder: str, day: str) -> None:
-        """Adds the bill of a shard to the sums of its day, by model and by folder. Once for each
-        shard."""
-        ...
-
-
-class Metrics(Protocol):
-    def batch(self, shard: Shard) -> None:
-        """Of a batch that was collected."""
-        ...
-
-    def job(self, job: Job) -> None:
-        """Of a job that has ended."""
-        ...
-
-    def left(self, provider: str, count: int) -> None:
-        """What could not be deleted at the provider, told by whoever gave it up for now. Whoever
-        runs twice may tell it twice."""
-        ...
 
 
 class Workflows(Protocol):

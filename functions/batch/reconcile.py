@@ -16,9 +16,11 @@ import msgspec
 from functions.batch import canary, layout, priming
 from functions.batch.deduped import answered_before, to_be_sent
 from functions.batch.estimating import stored_prices
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
+from functions.batch.money_ports import Approvals
 from functions.batch.outgrown import ONE_CALL, outgrows
-from functions.batch.ports import Approvals, Events, Ledger, Objects
+from functions.batch.ports import Events, Objects
 from functions.batch.pricing import model_of
 from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Group, Limits, Weight

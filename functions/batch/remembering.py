@@ -10,8 +10,9 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.identity import identities
+from functions.batch.ledger_ports import EarlierAnswers, Ledger
 from functions.batch.lines import Oversized, iter_lines, row_key
-from functions.batch.ports import EarlierAnswers, Ledger, Objects
+from functions.batch.ports import Objects
 from functions.batch.reconcile import range_results
 from functions.batch.rows import StoredAnswer
 from functions.batch.work import RangeResult

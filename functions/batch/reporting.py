@@ -11,6 +11,7 @@ from functions.batch import layout
 from functions.batch.cache_report import cache_report
 from functions.batch.costs import cost, paid, spent, total
 from functions.batch.deduped import dedupe_report, find_copied, find_deduped, is_deduped
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     Job,
@@ -22,7 +23,8 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.money import Bill
-from functions.batch.ports import Budgets, Events, Ledger, Metrics, Objects, PieceObjects
+from functions.batch.money_ports import Budgets, Metrics
+from functions.batch.ports import Events, Objects, PieceObjects
 from functions.batch.recipe import Route, StoredRecipe
 from functions.batch.reconcile import all_collected, range_results
 from functions.batch.route_bills import routed

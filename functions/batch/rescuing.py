@@ -12,7 +12,8 @@ import re
 from contextlib import suppress
 
 from functions.batch.errors import Conflict
-from functions.batch.ports import Alerts, Ledger, Workflows
+from functions.batch.ledger_ports import Ledger
+from functions.batch.ports import Alerts, Workflows
 
 MOST_RUNS = 3
 """New executions that a job gets before it is given up, and a person has to look at it."""

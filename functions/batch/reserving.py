@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from functions.batch import waits
+from functions.batch.ledger_ports import Ledger, Quotas
 from functions.batch.model import Refusal, Shard, ShardStep, now
-from functions.batch.ports import Ledger, Quotas
 from functions.batch.quota import Lease, QuotaUse, Waiter
 
 LINE = 25

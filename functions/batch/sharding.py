@@ -24,12 +24,13 @@ from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
 from functions.batch.errors import BadRecipe, InputChanged, InvalidRow
 from functions.batch.identity import IdentitySpool
+from functions.batch.ledger_ports import Ledger
 from functions.batch.legs import MOST_DATA, WORTH_A_LEG, Leg
 from functions.batch.lines import Oversized, each, pack_fresh, pack_keyed, row_key
 from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.moulds import Moulds
-from functions.batch.ports import Dialect, InputFiles, Ledger, Objects, Recipes
+from functions.batch.ports import Dialect, InputFiles, Objects, Recipes
 from functions.batch.range_input import RangeInput, RangeOfInput
 from functions.batch.reading import MAX_UNZIPPED_BYTES, Unreadable
 from functions.batch.recipe import MadeRow, StoredRecipe

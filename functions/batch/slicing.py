@@ -15,9 +15,10 @@ from functions.batch.assembling import IndexResults, is_indexed, stored_recipe
 from functions.batch.cutting import Cut, Slice, stored_cut
 from functions.batch.depth import headroom
 from functions.batch.errors import UploadGone
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import FINAL_JOB_STATUSES, Outputs, RowCounts
 from functions.batch.pieces import LEAST_PIECE, MOST_PIECES, PieceWriter, Written
-from functions.batch.ports import Ledger, Objects, PieceObjects
+from functions.batch.ports import Objects, PieceObjects
 from functions.batch.result_files import indexed, result_lines, write_failed, write_invalid
 from functions.batch.rows import INLINE_BYTES, IndexedRow
 from functions.batch.work import Piece

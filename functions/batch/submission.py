@@ -28,6 +28,7 @@ from functions.batch.errors import (
     Unavailable,
     Unconfirmed,
 )
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import (
     FINAL_JOB_STATUSES,
     MISSING_KEY,
@@ -41,7 +42,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.pausing import Pauses
-from functions.batch.ports import Dialect, Ledger, Objects, Provider
+from functions.batch.ports import Dialect, Objects, Provider
 from functions.batch.reserving import Reserver
 from functions.batch.shard_files import write_requests
 from functions.batch.turnaround import first_wait

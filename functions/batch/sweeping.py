@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functions.batch import layout
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import FINAL_JOB_STATUSES
-from functions.batch.ports import Ledger, Objects
+from functions.batch.ports import Objects
 
 
 def sweep(job_id: str, *, ledger: Ledger, objects: Objects) -> None:

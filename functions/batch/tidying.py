@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from functions.batch.errors import KeyMissing, Missing, ProviderError
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import FINAL_JOB_STATUSES, Owned, ProviderFile, Shard, now
-from functions.batch.ports import Alerts, Ledger, Metrics, Provider
+from functions.batch.money_ports import Metrics
+from functions.batch.ports import Alerts, Provider
 
 PATIENCE = timedelta(days=7)
 

@@ -42,7 +42,7 @@ Found = Decimal | TieredPrices
 
 
 class PriceLibrary:
-    """See `functions.batch.ports.Prices`."""
+    """See `functions.batch.money_ports.Prices`."""
 
     def __init__(self, at: datetime | None = None) -> None:
         self._at = at or datetime.now(UTC)

@@ -13,7 +13,9 @@ from functions.aws.budgets import DynamoBudgets
 from functions.aws.ledger import DynamoLedger
 from functions.aws.objects import S3Objects
 from functions.aws.quotas import DynamoQuotas
-from functions.batch.ports import Approvals, Budgets, EarlierAnswers, Ledger, PieceObjects, Quotas
+from functions.batch.ledger_ports import EarlierAnswers, Ledger, Quotas
+from functions.batch.money_ports import Approvals, Budgets
+from functions.batch.ports import PieceObjects
 from local.cloud import EmbeddedCloud
 from tests.support.money_twins import MemoryApprovals, MemoryBudgets
 from tests.support.twins import MemoryAnswers, MemoryLedger, MemoryObjects, MemoryQuotas

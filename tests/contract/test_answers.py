@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
-from functions.batch.ports import EarlierAnswers
+from functions.batch.ledger_ports import EarlierAnswers
 from functions.batch.rows import StoredAnswer
 
 LATER = int(time.time()) + 1_000

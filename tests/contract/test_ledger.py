@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from functions.aws.ledger import INLINE_BYTES, DynamoLedger
 from functions.batch.errors import Conflict
 from functions.batch.learning import Learned
+from functions.batch.ledger_ports import Ledger
 from functions.batch.model import (
     Job,
     JobLimits,
@@ -25,7 +26,6 @@ from functions.batch.model import (
     Shard,
     now,
 )
-from functions.batch.ports import Ledger
 from functions.batch.rows import IndexedRow
 
 

@@ -15,7 +15,7 @@ from functions.aws.ledger import DynamoLedger
 from functions.aws.rollups import DynamoRollups
 from functions.batch.model import Answered, Job, Shard, now
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
-from functions.batch.ports import Approvals, Budget, Budgets
+from functions.batch.money_ports import Approvals, Budget, Budgets
 from tests.support.money_twins import MemoryRollups
 
 

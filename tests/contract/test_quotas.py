@@ -6,8 +6,8 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from functions.batch.ledger_ports import Quotas
 from functions.batch.model import now
-from functions.batch.ports import Quotas
 from functions.batch.quota import Lease, QuotaUse, Waiter
 
 

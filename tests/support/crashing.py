@@ -19,8 +19,8 @@ import msgspec
 from functions.batch import laps
 from functions.batch.admission import Admission
 from functions.batch.model import ShardStep
+from functions.batch.money_ports import Question
 from functions.batch.planning import Plan
-from functions.batch.ports import Question
 from functions.batch.rescuing import rescue
 from functions.batch.submission import Submitter
 from functions.batch.sweeping import sweep

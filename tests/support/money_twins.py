@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from functions.batch.model import Job, Shard
-from functions.batch.ports import Approval, ApprovalAnswer, Budget, Question, Shortfall
+from functions.batch.money_ports import Approval, ApprovalAnswer, Budget, Question, Shortfall
 from functions.batch.pricing import Price, Rates
 from functions.batch.rollups import sums
 
