@@ -33,7 +33,7 @@ ANSWERS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     answers=st.lists(ANSWERS, max_size=40),
     unwritten=st.sampled_from([1, 100, 1 << 14]),
@@ -60,7 +60,7 @@ def test_answers_come_back(answers: list[Answer], unwritten: int, most: int) -> 
             assert spool.find(key) == expected[key]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     calls=st.lists(st.lists(ANSWERS, max_size=12), min_size=1, max_size=4),
     unwritten=st.sampled_from([1, 100, 1 << 14]),

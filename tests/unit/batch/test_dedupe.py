@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch import layout
@@ -499,7 +499,7 @@ def test_answers_under_other_terms_are_not_the_same(twin: TwinProvider) -> None:
 TEXTS = st.lists(st.sampled_from(["a", "b", "cc", "bad", "again", "ddd", "é"]), max_size=25)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     before=TEXTS,
     texts=TEXTS.filter(len),

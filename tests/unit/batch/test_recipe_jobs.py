@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch.planning import WAIT_LAPS, WAIT_SECONDS
@@ -123,7 +123,7 @@ CELLS = st.text(
 ) | st.sampled_from(["", "=x", "'", "a,b", '"q"', "x\ny", "-1"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     texts=st.lists(CELLS, min_size=1, max_size=25),
     compressed=st.booleans(),

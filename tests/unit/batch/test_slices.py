@@ -97,7 +97,7 @@ def mixed(count: int) -> list[Any]:
     return rows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     count=st.integers(1, 60),
     least=st.sampled_from([1, 40, 700, 100_000]),

@@ -126,7 +126,7 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
         return collected, harvest.lesson, stored
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(packed=PACKED, answer=ANSWERS, rates=RATES)
 def test_either_way(packed: bytes, answer: Answer, rates: Rates | None) -> None:
     longer = settled(packed, answer, rates, shorter=False)

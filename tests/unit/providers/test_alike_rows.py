@@ -161,7 +161,7 @@ def sharded(data: bytes, caps: Caps, split_bytes: int) -> dict[str, bytes]:
     return world.work.stored
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     lines=FILES,
     rows=st.sampled_from([0, 1, 3]),

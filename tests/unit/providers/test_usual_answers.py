@@ -125,7 +125,7 @@ KEYS = ("body", "message", "response", "error", "custom_id", "key", "type", "emb
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_odd_answers_come_to_the_same(provider: str, data: st.DataObject) -> None:
     """A usual one with some of its values exchanged, put in or taken away; keys in any order."""
@@ -148,7 +148,7 @@ def test_odd_answers_come_to_the_same(provider: str, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_broken_lines_come_to_the_same(provider: str, data: st.DataObject) -> None:
     """Bytes taken out, put in, or repeated anywhere."""

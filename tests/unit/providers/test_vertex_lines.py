@@ -285,7 +285,7 @@ _requests = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_requests, min_size=1, max_size=12))
 def test_an_importer_takes_every_batch_of_rows_that_were_let_through(requests: list[Any]) -> None:
     files: dict[str, list[bytes]] = defaultdict(list)
