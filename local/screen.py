@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -58,15 +59,19 @@ def step(title: str) -> Generator[Progress]:
 
 def show(summaries: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     table = Table(title="What came back", title_justify="left", title_style="bold")
-    for title in ("job", "status", "rows", "succeeded", "failed", "invalid", "batches"):
-        justify = "left" if title in ("job", "status") else "right"
-        table.add_column(title, justify=justify, no_wrap=True)
+    table.box, table.pad_edge, table.collapse_padding = box.SIMPLE_HEAD, False, True
+    table.add_column(
+        "job", no_wrap=True, max_width=24
+    )  # the one that gives way where the terminal is narrow
+    table.add_column("status", no_wrap=True, min_width=len("succeeded"))
+    for title in ("rows", "succeeded", "failed", "invalid", "batches"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=max(len(title), 6))
     for summary in summaries:
         rows = summary["rows"]
         numbers = (rows["total"], rows["succeeded"], rows["failed"], rows["invalid"])
         cells = [summary["job_id"], summary["status"], *(f"{number:,}" for number in numbers)]
         table.add_row(*cells, str(len(summary["batches"])))
-    console.print(table, width=max(console.width, 100))
+    console.print(table)
     files = [summary["provider_files"] for summary in summaries]
     created, deleted, left = (sum(each[name] for each in files) for name in _FILE_COUNTS)
     total = sum(summary["rows"]["total"] for summary in summaries)
