@@ -7,7 +7,8 @@
 
 Nothing here can reach a real account: `env()` starts from the user's environment without its
 AWS settings and profiles, and points every client at loopback. The server, its functions and the
-CDK command line run guarded (`local.guard`); everything they write lies below `.state/`.
+CDK command line run guarded (`local.guard`); everything they write lies in one folder, in memory
+where there is plenty of it, else below `.state/`, and is deleted with it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ import botocore.session
 from botocore.config import Config
 
 from local.guard import Guarded, remove_folder
-from local.machine import PROJECT, STATE, free_port, machine_architecture, neutral_env
+from local.machine import (
+    PROJECT,
+    STATE,
+    free_port,
+    machine_architecture,
+    neutral_env,
+    roomy_memory,
+)
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -66,12 +74,12 @@ class EmbeddedCloud:
         wait_scale: float = 1.0,
         tls: bool = False,
         port: int | None = None,
-        state: Path = STATE,
+        state: Path | None = None,
     ) -> None:
         self.wait_scale = wait_scale
         self.tls = tls
         self._fixed_port = port
-        self._state = state
+        self._state = state or roomy_memory() or STATE
         self._port = 0
         self._identity = ""
         self._folder: Path | None = None
@@ -218,7 +226,7 @@ class EmbeddedCloud:
     def _launch(self) -> bool:
         """False if the server ended before it answered, with its reason in the log."""
         self._state.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="cloud-", dir=self._state))
+        self._folder = Path(tempfile.mkdtemp(prefix="batchdrop-cloud-", dir=self._state))
         self._identity = f"embedded-{uuid.uuid4().hex}"
         if self.tls:
             self._trust = self._make_certificate()

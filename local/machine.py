@@ -11,6 +11,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".state"
 
+ROOM = 12 << 30
+"""Bytes: several clouds may run side by side, and others use the machine as well."""
+
 # Settings of the user's that would change whom the tools talk to or how the server behaves.
 _FOREIGN_PREFIXES = (
     "AWS_",
@@ -41,6 +44,23 @@ _FOREIGN = (
     "STATE_DIR",
     "USE_SSL",
 )
+
+
+def roomy_memory(
+    folder: Path = Path("/dev/shm"), info: Path = Path("/proc/meminfo"), room: int = ROOM
+) -> Path | None:
+    """The folder, if what is written there stays in memory, there is `room` for it, and programs
+    may be loaded from it. Functions unpack some gigabytes in small files: to write and to delete
+    these takes a disk a minute."""
+    try:
+        found = os.statvfs(folder)
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        available = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    loads = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    roomy = min(found.f_bavail * found.f_frsize, available) >= room
+    return folder if loads and roomy and os.access(folder, os.W_OK) else None
 
 
 def free_port() -> int:

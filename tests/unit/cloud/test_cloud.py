@@ -42,10 +42,10 @@ def processes_in(folder: Path) -> list[str]:
 def assert_gone(folder: Path, within: float = 10) -> None:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if not processes_in(folder) and not list(folder.glob("cloud-*")):
+        if not processes_in(folder) and not list(folder.glob("batchdrop-cloud-*")):
             return
         time.sleep(0.1)
-    raise AssertionError((processes_in(folder), list(folder.glob("cloud-*"))))
+    raise AssertionError((processes_in(folder), list(folder.glob("batchdrop-cloud-*"))))
 
 
 def test_it_serves_and_leaves_nothing(tmp_path: Path) -> None:
