@@ -18,14 +18,15 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requirements*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo check lint types unit crash unit-and-crash
-.PHONY: e2e e2e-jobs e2e-operations test flood bench clean
+.PHONY: help setup tools demo check lint types unit crash integration unit-and-crash
+.PHONY: e2e e2e-jobs e2e-operations operations-and-integration test examples flood bench clean
 
 help:
 	@echo "make setup   install everything into .venv/ and node_modules/"
 	@echo "make demo    deploy to the embedded cloud, drop the examples, show the results"
 	@echo "make check   lint, types, unit and infrastructure tests"
 	@echo "make test    what CI runs: make check, and the end-to-end tests"
+	@echo "make examples  10,000 rows of each example by every provider that can answer them"
 	@echo "make flood   1,000 uploads within a minute, each followed to its summary"
 	@echo "make bench   sizes, import times, speed and memory of all functions, and what they cost"
 	@echo "make clean   remove what the above made"
@@ -90,7 +91,10 @@ unit: setup
 	$(PYTHON) -m pytest -q tests/unit tests/contract tests/infra
 
 crash: setup
-	$(PYTHON) -m pytest -q tests/integration tests/crash
+	$(PYTHON) -m pytest -q tests/crash
+
+integration: setup
+	$(PYTHON) -m pytest -q tests/integration
 
 e2e: e2e-jobs e2e-operations
 
@@ -107,11 +111,19 @@ check: setup
 test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory -j3 unit-and-crash e2e
+	@$(MAKE) --no-print-directory -j3 unit-and-crash e2e-jobs operations-and-integration
 
 unit-and-crash: setup
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory crash
+
+operations-and-integration: setup
+	@$(MAKE) --no-print-directory e2e-operations
+	@$(MAKE) --no-print-directory integration
+
+# In make test each goes to the provider that its recipe names.
+examples: setup
+	EVERY_PROVIDER=1 $(PYTHON) -m pytest -q tests/e2e/jobs/test_recipes.py -k 10_000
 
 # In make test there are 100: here each call of a function at the same time is a process.
 flood: setup

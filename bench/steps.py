@@ -13,11 +13,11 @@ import msgspec
 
 from bench.files import FileInputs, FileObjects, pieces
 from bench.shapes import spelled, templates
-from functions.batch.lines import iter_lines
 from functions.batch.model import Job, Shard, now
 from functions.batch.ports import Provider
 from functions.batch.shard_files import row_id, shard_rows
 from functions.handlers.wiring import DIALECTS
+from functions.providers.downloads import answer_blocks
 from tests.support.driver import World
 from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twins import MemoryLedger, MemoryObjects
@@ -36,11 +36,9 @@ MODELS = {
 class PreparedAnswers:
     """A provider whose outputs are files, streamed as its SDK would."""
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for output in outputs:
-            for line in iter_lines(pieces(Path(output))):
-                if isinstance(line, bytes):
-                    yield line
+            yield from answer_blocks(pieces(Path(output)), "The provider")
 
 
 class Saved(msgspec.Struct):

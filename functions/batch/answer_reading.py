@@ -27,7 +27,7 @@ of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may tak
 _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
-_V = 2
+_V = 3
 """Of what was stored. What another release stored in another form is read again."""
 
 
@@ -69,37 +69,39 @@ class AnswerReading:
                 return stored
         return ReadSoFar(batch_id=self._shard.batch_id)
 
-    def lines(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
-        """Those that were not read before, until time gets short. At least one, since to pass over
+    def blocks(self, answers: Callable[[str], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+        """Lines that were not read before, until time gets short. At least one, since to pass over
         the others may take all of a call's time."""
         so_far = self._so_far
         unseen = 0
         for output in self._shard.outputs[so_far.outputs :]:
             passed = 0
-            for line in answers(output):
-                passed += 1
+            for block in answers(output):
+                passed += len(block)
                 if passed <= so_far.lines:
                     continue
-                unseen += len(line)
+                lines = block[so_far.lines - passed :] if so_far.lines else block
+                unseen += sum(map(len, lines))
                 if unseen > _LOOK:
                     unseen = 0
                     if self._has_read and self._remaining() < RESERVE:
-                        so_far.lines = passed - 1
+                        so_far.lines = passed - len(lines)
                         self._stopped = True
                         return
                 self._has_read = True
-                yield line
+                so_far.lines = 0
+                yield lines
             so_far.outputs += 1
             so_far.lines = 0
 
-    def again(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
+    def again(self, answers: Callable[[str], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
         """All lines, once they were all read, for a second and last time."""
         so_far = self._so_far
         if self._stopped or so_far.again:
             return
         so_far.again = True
         so_far.outputs = so_far.lines = 0
-        yield from self.lines(answers)
+        yield from self.blocks(answers)
 
     def hands_over(self) -> bool:
         """Whether the shard has to be collected by another call, for which all that was read is

@@ -1,108 +1,106 @@
-"""Answers on disk until their rows come by.
+"""Answers as they came, until their rows come by.
 
-Answers come in any order, rows in theirs. What was read of the answers to a thousand rows that lie
-together is kept together, in extents of one file, and read at once when the first of these rows
-comes. In memory are one number for each row, since there may be a million, what is not written yet,
-and the thousand that is being read, unless that is very large. The file and its index can be stored
-and taken up again.
+Answers come in any order, rows in theirs. A shard's answers are held in memory as long as they are
+not too many; then they go to disk, those to a thousand rows that lie together in extents of one
+file, which are read at once when the first of these rows comes. In memory are then one number for
+each row, since there may be a million, what is not written yet, and the thousand that is being
+read, unless that is very large. The file and its index can be stored and taken up again.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
 
 from functions.batch.lines import KEY_LENGTH
-from functions.batch.rows import Answer
-from functions.batch.shard_files import key_of
 
 _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
-_NUMBERS = {f"{number:03d}": number for number in range(1_000)}
-_UNWRITTEN_BYTES = 8 * 1024 * 1024
+_MOST_HELD = 64 * 1024 * 1024
+"""Bytes of answers in memory: those to a full shard of 50,000 rows are about as many."""
+
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
 
-_GOOD = 1
 _PLACE = 40
-"""Bits below an answer's place among its thousand: its length, and whether it succeeded."""
+"""Bits below an answer's place among its thousand: its length."""
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Answer).decode
+Better = Callable[[bytes, bytes], bytes]
+"""Of two answers to one row, in the order in which they came, the one that stays."""
 
 
 class Drawer(msgspec.Struct, array_like=True):
-    """A thousand's answers. `found`: where each lies. `starts` are the places of the extents,
-    `positions` where they lie in the file; `written` is the place of what is not there yet, `size`
-    that of the next answer."""
+    """A thousand's answers on disk. `found`: where each lies. `starts` are the places of the
+    extents, `positions` where they lie in the file; `size` is the place of the next answer."""
 
     found: dict[int, int] = {}
     starts: list[int] = []
     positions: list[int] = []
-    written: int = 0
     size: int = 0
-    unwritten: list[bytes] = []
 
 
 class AnswerSpool:
     """`rows`: how many have an answer."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, better: Better) -> None:
         self.path = directory / "answers"
         self.rows = 0
+        self._better = better
+        self._held: dict[bytes, bytes] = {}
+        self._size = 0
         self._file = self.path.open("w+b", buffering=0)
         self._end = 0
-        self._unwritten = 0
         self._drawers: dict[str, Drawer] = {}
         self._open: str | None = None
         self._data: bytes | None = None
 
-    def add(self, answer: Answer) -> None:
-        """Of two answers to one row the one that succeeded stays, else the last. An id that can be
-        no row's is left out."""
-        key = key_of(answer.id)
-        name = key[:_THOUSAND]
-        number = _NUMBERS.get(key[_THOUSAND:])
-        if number is None:
-            return
-        drawer = self._drawers.get(name)
-        if drawer is None:
-            drawer = self._drawers[name] = Drawer()
-        known = drawer.found.get(number)
-        if known is None:
-            self.rows += 1
-        elif known & _GOOD:
-            return
-        data = _encode(answer)
-        size = len(data)
-        place = drawer.size
-        drawer.unwritten.append(data)
-        drawer.size = place + size
-        drawer.found[number] = place << _PLACE | size << 1 | (answer.verdict == "succeeded")
-        self._unwritten += size
-        if self._unwritten > _UNWRITTEN_BYTES:
+    def add_all(self, keys: Sequence[bytes], answers: Sequence[bytes]) -> None:
+        """Answers, each with the key of its row."""
+        held = self._held
+        if self._drawers or len({*keys}) < len(keys) or not held.keys().isdisjoint(keys):
+            for key, answer in zip(keys, answers, strict=True):
+                self._add(key, answer)
+        else:
+            held.update(zip(keys, answers, strict=True))
+            self.rows += len(keys)
+        self._size += sum(map(len, answers))
+        if self._size > _MOST_HELD:
             self._write()
 
-    def find(self, key: bytes) -> Answer | None:
-        """Fast for keys in their order; none may be added any more."""
-        text = key.decode()
-        name = text[:_THOUSAND]
+    def _add(self, key: bytes, answer: bytes) -> None:
+        known = self._held.get(key)
+        if known is None:
+            drawer = self._drawers.get(key[:_THOUSAND].decode())
+            where = None if drawer is None else drawer.found.get(int(key[_THOUSAND:]))
+            if drawer is None or where is None:
+                self.rows += 1
+            else:
+                known = self._one(drawer, *_span(where))
+        self._held[key] = answer if known is None else self._better(known, answer)
+
+    def find(self, key: bytes) -> bytes | None:
+        """Fast for keys in their order."""
+        found = self._held.get(key)
+        return self._find_written(key) if found is None and self._drawers else found
+
+    def _find_written(self, key: bytes) -> bytes | None:
+        name = key[:_THOUSAND].decode()
         drawer = self._drawers.get(name)
-        where = None if drawer is None else drawer.found.get(_NUMBERS[text[_THOUSAND:]])
+        where = None if drawer is None else drawer.found.get(int(key[_THOUSAND:]))
         if drawer is None or where is None:
             return None
-        place = where >> _PLACE
-        end = place + ((where & (1 << _PLACE) - 1) >> 1)
         if name != self._open:
             self._open, self._data = name, self._whole(drawer)
-        if self._data is not None:
-            return _decode(self._data[place:end])
-        return _decode(self._one(drawer, place, end))
+        begin, end = _span(where)
+        if self._data is None:
+            return self._one(drawer, begin, end)
+        return self._data[begin:end]
 
     def index(self) -> dict[str, Drawer]:
         """Of the file, which has everything then. To be stored with it."""
@@ -118,18 +116,24 @@ class AnswerSpool:
         self.rows = sum(len(drawer.found) for drawer in index.values())
 
     def _write(self) -> None:
-        """An extent for each thousand that has something to be written."""
-        pieces: list[bytes] = []
-        for drawer in self._drawers.values():
-            if drawer.unwritten:
-                pieces += drawer.unwritten
-                drawer.unwritten.clear()
-                drawer.starts.append(drawer.written)
-                drawer.positions.append(self._end)
-                self._end += drawer.size - drawer.written
-                drawer.written = drawer.size
-        self._append(b"".join(pieces))
-        self._unwritten = 0
+        """An extent for each thousand of which something is held."""
+        held = self._held
+        for name, keys in groupby(sorted(held), lambda key: key[:_THOUSAND]):
+            drawer = self._drawers.setdefault(name.decode(), Drawer())
+            answers: list[bytes] = []
+            drawer.starts.append(drawer.size)
+            drawer.positions.append(self._end)
+            for key in keys:
+                answer = held[key]
+                drawer.found[int(key[_THOUSAND:])] = drawer.size << _PLACE | len(answer)
+                drawer.size += len(answer)
+                answers.append(answer)
+            data = b"".join(answers)
+            self._append(data)
+            self._end += len(data)
+        held.clear()
+        self._size = 0
+        self._open = None
 
     def _append(self, data: bytes) -> None:
         left = memoryview(data)
@@ -139,22 +143,24 @@ class AnswerSpool:
     def _whole(self, drawer: Drawer) -> bytes | None:
         if drawer.size > _MOST_BYTES:
             return None
-        ends = [*drawer.starts[1:], drawer.written]
-        extents = [
+        ends = [*drawer.starts[1:], drawer.size]
+        return b"".join(
             self._read(position, end - start)
-            for start, end, position in zip(drawer.starts, ends, drawer.positions, strict=False)
-        ]
-        return b"".join((*extents, *drawer.unwritten))
+            for start, end, position in zip(drawer.starts, ends, drawer.positions, strict=True)
+        )
 
-    def _one(self, drawer: Drawer, place: int, end: int) -> bytes:
-        if place >= drawer.written:
-            return b"".join(drawer.unwritten)[place - drawer.written : end - drawer.written]
-        extent = bisect_right(drawer.starts, place) - 1
-        position = drawer.positions[extent] + place - drawer.starts[extent]
-        return self._read(position, end - place)
+    def _one(self, drawer: Drawer, begin: int, end: int) -> bytes:
+        extent = bisect_right(drawer.starts, begin) - 1
+        position = drawer.positions[extent] + begin - drawer.starts[extent]
+        return self._read(position, end - begin)
 
     def _read(self, position: int, size: int) -> bytes:
         return os.pread(self._file.fileno(), size, position)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _span(where: int) -> tuple[int, int]:
+    begin = where >> _PLACE
+    return begin, begin + (where & (1 << _PLACE) - 1)

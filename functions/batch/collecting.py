@@ -1,8 +1,7 @@
 """Harvests a shard: every row of it ends as a finished line or goes again.
 
 The remainder is rows sent minus rows answered; what a provider says of its own counts is not
-asked. Answers come in any order: what was read of each is spooled to disk, and comes back in the
-order of the rows.
+asked. Answers come in any order: they are kept as they came, and read in the order of the rows.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from functions.batch import layout
+from functions.batch.addressing import Addressing
 from functions.batch.answer_reading import AnswerReading
 from functions.batch.answer_spool import AnswerSpool
 from functions.batch.deadline import Remaining, unlimited
@@ -23,8 +23,7 @@ from functions.batch.depth import headroom
 from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
 from functions.batch.harvesting import Fitting, Harvest
 from functions.batch.ledger_ports import Ledger
-from functions.batch.lines import KEY_LENGTH, unpack_row
-from functions.batch.mending import read
+from functions.batch.lines import KEY_LENGTH
 from functions.batch.model import GAVE_UP, Answered, Shard, now
 from functions.batch.money_ports import Metrics, Rollups
 from functions.batch.pausing import Pauses
@@ -32,7 +31,7 @@ from functions.batch.ports import Dialect, Objects, Provider
 from functions.batch.recipe import StoredRecipe
 from functions.batch.reserving import Reserver
 from functions.batch.rollups import turnaround
-from functions.batch.shard_files import WorkRow, packed_rows
+from functions.batch.shard_files import packed_blocks
 
 
 class Collector(msgspec.Struct, kw_only=True):
@@ -60,28 +59,29 @@ class Collector(msgspec.Struct, kw_only=True):
         job = self.ledger.job(job_id)
         stored = self.objects.find(layout.recipe(job_id))
         recipe = None if stored is None else msgspec.json.decode(stored, type=StoredRecipe)
+        addressing = Addressing(shard, self.dialect)
         with tempfile.TemporaryDirectory() as directory:
             harvest = Harvest(
                 shard,
                 Path(directory),
                 recipe,
+                addressing,
                 objects=self.objects,
                 dialect=self.dialect,
                 fitting=self.fitting,
                 max_rounds=self.max_rounds,
                 cancelled=job.cancel_requested,
             )
-            with closing(harvest), closing(AnswerSpool(Path(directory))) as spool:
+            spool = AnswerSpool(Path(directory), addressing.better)
+            with closing(harvest), closing(spool):
                 reading = AnswerReading(shard, self.objects, remaining, spool)
-                self._fetch(shard, spool, reading)
+                self._fetch(shard, spool, reading, addressing)
                 if job.status == "paused" and spool.rows:
                     self.pauses.working(job_id)
                 if reading.hands_over():
                     return
-                for place, packed in enumerate(packed_rows(shard, self.objects)):
-                    answer = spool.find(packed[:KEY_LENGTH])
-                    if answer is None or not harvest.settle_usual(packed, answer):
-                        harvest.settle(place, WorkRow(*unpack_row(packed), packed), answer)
+                for rows in packed_blocks(shard, self.objects):
+                    harvest.settle_all(rows, [spool.find(row[:KEY_LENGTH]) for row in rows])
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)
@@ -104,25 +104,28 @@ class Collector(msgspec.Struct, kw_only=True):
         shard = self.ledger.save_shard(shard)
         self.metrics.batch(shard)
 
-    def _fetch(self, shard: Shard, spool: AnswerSpool, reading: AnswerReading) -> None:
+    def _fetch(
+        self, shard: Shard, spool: AnswerSpool, reading: AnswerReading, addressing: Addressing
+    ) -> None:
         """Where rows lack though the batch is complete, the answers are read once more: a body that
         ends too early need not say so, and a row that is sent again is paid again."""
-        mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
-        group = shard.group
-        for line in self._lines(shard, spool, reading):
-            answer = read(line, group, self.dialect)
+        for lines in self._blocks(shard, spool, reading):
+            keys = [addressing.key(line) for line in lines]
             # No answer, or one with an id of another shard's: its row, if it has any, counts as
             # unanswered.
-            if answer is not None and mine in answer.id:
-                spool.add(answer)
+            if None in keys:
+                lines = [line for key, line in zip(keys, lines, strict=True) if key is not None]
+            spool.add_all([key for key in keys if key is not None], lines)
 
-    def _lines(self, shard: Shard, spool: AnswerSpool, reading: AnswerReading) -> Iterator[bytes]:
+    def _blocks(
+        self, shard: Shard, spool: AnswerSpool, reading: AnswerReading
+    ) -> Iterator[list[bytes]]:
         answers = partial(self._answers, shard)
-        yield from reading.lines(answers)
+        yield from reading.blocks(answers)
         if shard.complete and spool.rows < shard.rows:
             yield from reading.again(answers)
 
-    def _answers(self, shard: Shard, output: str) -> Iterator[bytes]:
+    def _answers(self, shard: Shard, output: str) -> Iterator[list[bytes]]:
         try:
             yield from self.provider().answers([output])
         except ProviderError as error:

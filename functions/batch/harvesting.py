@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from functions.batch import envelope, layout, waits
+from functions.batch.addressing import Addressing
 from functions.batch.errors import AccountBlocked, NotChecked
 from functions.batch.estimating import stored_prices
 from functions.batch.learning import Learned
-from functions.batch.lines import Transit, pack_keyed, pack_row, unpack_fresh
+from functions.batch.lines import (
+    KEY_LENGTH,
+    Transit,
+    pack_keyed,
+    pack_row,
+    unpack_fresh,
+    unpack_row,
+)
 from functions.batch.model import (
     BATCH_GONE,
     GAVE_UP,
@@ -57,6 +65,7 @@ class Harvest:
         shard: Shard,
         directory: Path,
         recipe: StoredRecipe | None,
+        addressing: Addressing,
         *,
         objects: Objects,
         dialect: Dialect,
@@ -65,6 +74,8 @@ class Harvest:
         cancelled: bool,
     ) -> None:
         self._shard = shard
+        self._addressing = addressing
+        self._place = 0
         self._dialect = dialect
         self._objects = objects
         self._max_rounds = max_rounds
@@ -96,14 +107,29 @@ class Harvest:
         self._part = layout.part(shard.job_id, origin)
         self._failed = layout.failed_part(shard.job_id, origin)
 
-    def settle_usual(self, packed: bytes, answer: Answer) -> bool:
-        """What `settle` comes to where a row was sent for the first time, by no recipe, and has
-        succeeded. False for any other row."""
+    def settle_all(self, rows: Sequence[bytes], answers: Sequence[bytes | None]) -> None:
+        """The next rows of the shard, and the line that answers each, if one does."""
+        finished: list[bytes] = []
+        for packed, line in zip(rows, answers, strict=True):
+            answer = None if line is None else self._addressing.answer(packed[:KEY_LENGTH], line)
+            usual = None if answer is None else self._settle_usual(packed, answer)
+            if usual is None:
+                self._parts.add_all(self._part, finished)
+                finished.clear()
+                self.settle(self._place, WorkRow(*unpack_row(packed), packed), answer)
+            else:
+                finished.append(usual)
+            self._place += 1
+        self._parts.add_all(self._part, finished)
+
+    def _settle_usual(self, packed: bytes, answer: Answer) -> bytes | None:
+        """The finished line, where a row was sent for the first time, by no recipe, and has
+        succeeded. None for any other row."""
         if answer.verdict != "succeeded" or answer.error is not None:
-            return False
+            return None
         row = unpack_fresh(packed)
         if row is None:
-            return False
+            return None
         cost, listed = self._meter.charge(answer)
         self._counts.succeeded += 1
         self._cut += answer.cut
@@ -111,8 +137,7 @@ class Harvest:
             self.lesson.note(row.weight, answer.usage)
         custom_id = self._dialect.custom_id(row.line)
         tail = envelope.succeeded(answer, custom_id, self._shard, cost, listed)
-        self._parts.add(self._part, row.key.decode(), b"%b %b\n" % (row.key, tail))
-        return True
+        return b"%b %b\n" % (row.key, tail)
 
     def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
         if answer is None:

@@ -154,11 +154,13 @@ class Dialect(Protocol):
     """A provider's line shapes and limits, without its SDK.
 
     `framing`: what stands before a file's requests, between them, and after them.
+    `id_mark`: the key, as JSON, under which an answer has our id.
     `creates_per_hour`: batches that the provider lets an account create, null for any number.
     """
 
     provider: str
     framing: tuple[bytes, bytes, bytes]
+    id_mark: bytes
     creates_per_hour: int | None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:
@@ -237,8 +239,8 @@ class Provider(Protocol):
 
     def poll(self, batch_id: str) -> BatchState: ...
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
-        """The answer lines of all output files, in any order."""
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+        """The answer lines of all output files, in any order, some at a time."""
         ...
 
     def cancel(self, batch_id: str) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice, pairwise
 from pathlib import Path
 
@@ -11,11 +11,23 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.depth import headroom
-from functions.batch.lines import KEY_LENGTH, Oversized, Transit, iter_lines, unpack_row
+from functions.batch.lines import (
+    KEY_LENGTH,
+    Oversized,
+    Transit,
+    each,
+    iter_lines,
+    line_blocks,
+    unpack_row,
+)
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
 from functions.batch.sorting import Ahead
 from functions.batch.work import ShardManifest, Source
+
+_BLOCK = 16
+"""Rows at a time, where they do not come in blocks of some size by themselves: a row may be large.
+"""
 
 
 class WorkRow(msgspec.Struct, frozen=True, gc=False):
@@ -29,26 +41,44 @@ class WorkRow(msgspec.Struct, frozen=True, gc=False):
 
 def shard_rows(shard: Shard, objects: Objects) -> Iterator[WorkRow]:
     """All rows of a shard in key order, whichever sources they lie in."""
-    return (WorkRow(*unpack_row(packed), packed) for packed in packed_rows(shard, objects))
+    for block in packed_blocks(shard, objects):
+        for packed in block:
+            yield WorkRow(*unpack_row(packed), packed)
 
 
-def packed_rows(shard: Shard, objects: Objects) -> Iterator[bytes]:
-    """The same, as they stand in their sources."""
+def packed_blocks(shard: Shard, objects: Objects) -> Iterator[list[bytes]]:
+    """The same, as they stand in their sources, some at a time."""
     data = objects.get(layout.shard(shard.job_id, shard.shard_id))
     manifest = msgspec.json.decode(data, type=ShardManifest)
     sources = sorted(manifest.sources, key=lambda source: source.first)
     overlap = any(after.first <= before.last for before, after in pairwise(sources))
-    streams = (_lines(objects, source) for source in sources)
+    streams = (_blocks(objects, source) for source in sources)
     if overlap:
-        return heapq.merge(*streams, key=lambda line: line[:KEY_LENGTH])
+        lines = (chain.from_iterable(blocks) for blocks in streams)
+        return _in_blocks(heapq.merge(*lines, key=lambda line: line[:KEY_LENGTH]))
     return chain.from_iterable(streams)
 
 
-def _lines(objects: Objects, source: Source) -> Iterator[bytes]:
-    end = source.skip + source.take if source.take else None
-    lines = iter_lines(objects.chunks(source.key))
+def _blocks(objects: Objects, source: Source) -> Iterator[list[bytes]]:
+    blocks = line_blocks(objects.chunks(source.key))
+    if source.left_out or source.skip or source.take:
+        yield from _in_blocks(_some(objects, source, each(blocks)))
+        return
+    for block in blocks:
+        if not isinstance(block, Oversized):
+            yield block
+
+
+def _in_blocks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    rest = iter(lines)
+    while block := list(islice(rest, _BLOCK)):
+        yield block
+
+
+def _some(objects: Objects, source: Source, lines: Iterator[bytes | Oversized]) -> Iterator[bytes]:
     if source.left_out:
         lines = _without(lines, iter_lines(objects.chunks(source.left_out)))
+    end = source.skip + source.take if source.take else None
     for line in islice(lines, source.skip, end):
         if isinstance(line, bytes):
             yield line

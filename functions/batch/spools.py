@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from functions.batch.lines import KEY_LENGTH
 from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Objects
 from functions.batch.rows import Group, Limits, Weight
@@ -55,6 +56,12 @@ class PartSpools:
         if spool is None:
             spool = self._open[key] = Spool(key, self._directory)
         spool.add(row_key, line)
+
+    def add_all(self, key: str, lines: list[bytes]) -> None:
+        """Lines that begin with the keys of their rows."""
+        if lines:
+            self.add(key, lines[0][:KEY_LENGTH].decode(), b"".join(lines))
+            self._open[key].last = lines[-1][:KEY_LENGTH].decode()
 
     def store(self, key: str) -> list[Part]:
         """The part, or nothing if no line was added."""

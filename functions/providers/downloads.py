@@ -7,30 +7,36 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.lines import Oversized, iter_lines
+from functions.batch.lines import Oversized, line_blocks
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 
 
-def answer_lines(chunks: Iterable[bytes], service: str) -> Iterator[bytes]:
-    """Every line of it, but blank ones. A row whose line is missing is sent, and paid, again, so
-    that what is no file of answers, or not all of it, is told from one that lacks some: raises
-    `Unavailable` for a gateway's page, and where the last line breaks off."""
-    lines = objects = 0
+def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[list[bytes]]:
+    """Every line of it, but blank ones, some at a time. A row whose line is missing is sent, and
+    paid, again, so that what is no file of answers, or not all of it, is told from one that lacks
+    some: raises `Unavailable` for a gateway's page, and where the last line breaks off."""
+    lines = objects = False
     last = b""
-    for line in iter_lines(chunks):
-        if isinstance(line, Oversized):
-            continue  # no answer is that long: its row counts as unanswered
-        if not line or line.isspace():
-            continue
-        lines += 1
-        objects += line.lstrip().startswith(b"{")
-        last = line
-        yield line
+    for block in full_blocks(chunks):
+        lines = True
+        objects = objects or any(line.lstrip().startswith(b"{") for line in block)
+        last = block[-1]
+        yield block
     if lines and not objects:
         raise Unavailable("odd_answer", f"{service} sent no answers, but something else.")
     if _breaks_off(last):
         raise Unavailable("cut_off", f"{service}'s answers break off within a line.")
+
+
+def full_blocks(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines, some at a time, without blank ones."""
+    for block in line_blocks(chunks):
+        if isinstance(block, Oversized):
+            continue  # no answer is that long: its row counts as unanswered
+        lines = [line for line in block if line and not line.isspace()]
+        if lines:
+            yield lines
 
 
 def _breaks_off(line: bytes) -> bool:

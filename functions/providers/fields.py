@@ -55,23 +55,6 @@ def text_or_none(raw: msgspec.Raw) -> bytes | None:
     return data if data.startswith(b'"') else None
 
 
-def parted(line: bytes, name: bytes, *, above: int) -> tuple[bytes, bytes] | None:
-    """The line with a 0 in the place of the first object under `name`, and that object: as far as
-    its end can be guessed, by `above`, the braces that follow on its own before the line's last.
-
-    Who can decode both, with a number under `name`, has read the line: a guess that is wrong leaves
-    no object, or the 0 elsewhere. None where there is no such guess."""
-    begin = line.find(name) + len(name)
-    begin += line[begin : begin + 1] == b" "
-    end = len(line) - 1
-    for _ in range(above):
-        end = line.rfind(b"}", begin, end)
-    end = line.rfind(b"}", begin, end) + 1
-    if not end or line[begin : begin + 1] != b"{":
-        return None
-    return b"%b0%b" % (line[:begin], line[end:]), line[begin:end]
-
-
 def check_model(model: str) -> None:
     """Raises `InvalidRow` for a name that no model has."""
     if len(model) > MOST_MODEL:

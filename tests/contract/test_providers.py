@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,9 @@ class Subject:
 
     def answers(self, state: BatchState) -> dict[str, Answer]:
         found: dict[str, Answer] = {}
-        for line in self.provider.answers([output.id for output in state.outputs]):
+        for line in chain.from_iterable(
+            self.provider.answers([output.id for output in state.outputs])
+        ):
             answer = self.dialect.answer(line, self.group)
             assert answer.id not in found
             found[answer.id] = answer
@@ -420,7 +423,7 @@ def test_an_unknown_batch_is_missing(subject: Subject) -> None:
 
 def test_an_unknown_output_is_missing(subject: Subject) -> None:
     with pytest.raises(Missing):
-        list(subject.provider.answers([subject.kind.unknown_file.id]))
+        list(chain.from_iterable(subject.provider.answers([subject.kind.unknown_file.id])))
 
 
 def calls(subject: Subject) -> dict[str, Callable[[], object]]:
@@ -432,7 +435,7 @@ def calls(subject: Subject) -> dict[str, Callable[[], object]]:
         "create": lambda: subject.create(path, TAG, staged, 1),
         "find_batches": lambda: subject.provider.find_batches(TAG, NO_SINCE, 1),
         "poll": lambda: subject.provider.poll(unknown),
-        "answers": lambda: list(subject.provider.answers([file.id])),
+        "answers": lambda: list(chain.from_iterable(subject.provider.answers([file.id]))),
         "cancel": lambda: subject.provider.cancel(unknown),
         "delete": lambda: subject.delete(file),
     }

@@ -54,6 +54,7 @@ class TwinDialect:
     """Lines of `{"twin": provider, "model", "text", "custom_id"}`."""
 
     framing = (b"", b"\n", b"\n")
+    id_mark = b'"id"'
     creates_per_hour: int | None = None
 
     def __init__(self, provider: str) -> None:
@@ -287,12 +288,12 @@ class TwinProvider:
             outputs=batch.outputs,
         )
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for output in outputs:
             if output in self._files:
-                yield from self._files[output][2]
+                yield from ([line] for line in self._files[output][2])
             elif not self.uses_staged_files:
-                yield from self._batch(output).lines
+                yield from ([line] for line in self._batch(output).lines)
             elif output not in self.batches:
                 raise Missing("gone", output)
 

@@ -13,7 +13,6 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
 from functions.providers.content import record
-from functions.providers.fields import parted
 from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
@@ -135,68 +134,20 @@ class _Message(msgspec.Struct, gc=False):
     stop_reason: str | None = None
 
 
-class _OuterResult(msgspec.Struct, gc=False):
-    type: str
-    message: int
-
-
-class _Outer(msgspec.Struct, gc=False):
-    """A `_Line` whose message is elsewhere."""
-
-    custom_id: str
-    result: _OuterResult
-
-
 _line = msgspec.json.Decoder(_Line)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _content = msgspec.json.Decoder(_Content)
 _metered = msgspec.json.Decoder(_Metered, strict=False)
 _message = msgspec.json.Decoder(_Message)
-_outer = msgspec.json.Decoder(_Outer)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
 def parse(line: bytes) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
-    return _usual(line) or _parse(line)
-
-
-def _usual(line: bytes) -> Answer | None:
-    """An answer that succeeded, with a message as it should be: read once."""
-    parts = parted(line, b'"message":', above=1)
-    if parts is None:
-        return None
-    outside, data = parts
-    try:
-        outer = _outer.decode(outside)
-        message = _message.decode(data)
-    except msgspec.MsgspecError:
-        return None
-    if outer.result.type != "succeeded":
-        return None
-    return Answer(
-        id=outer.custom_id,
-        verdict="succeeded",
-        response=data,
-        text=_joined(message.content),
-        usage=None if message.usage is None else _counted(message.usage),
-        cut=message.stop_reason == "max_tokens",
-    )
-
-
-def _parse(line: bytes) -> Answer:
     answer = _line.decode(line)
     result = answer.result
     if result.type == "succeeded":
-        message = bytes(result.message)
-        return Answer(
-            id=answer.custom_id,
-            verdict="succeeded",
-            response=message,
-            text=_text(message),
-            usage=_usage(message),
-            cut=_cut(message),
-        )
+        return _succeeded(answer.custom_id, bytes(result.message))
     if result.type == "errored":
         return _errored(answer.custom_id, bytes(result.error))
     said = _SAID.get(result.type, f"The row ended as {result.type!r}, which says nothing more.")
@@ -205,6 +156,18 @@ def _parse(line: bytes) -> Answer:
         verdict=RESULTS.get(result.type, "again"),
         error=RowError(code=result.type, message=said, retryable=True),
     )
+
+
+def _succeeded(row_id: str, data: bytes) -> Answer:
+    try:
+        message = _message.decode(data)
+    except msgspec.MsgspecError:
+        text, usage, cut = _text(data), _usage(data), _cut(data)
+    else:
+        text = _joined(message.content)
+        usage = None if message.usage is None else _counted(message.usage)
+        cut = message.stop_reason == "max_tokens"
+    return Answer(id=row_id, verdict="succeeded", response=data, text=text, usage=usage, cut=cut)
 
 
 def about_account(code: str, message: str) -> bool:

@@ -41,7 +41,7 @@ from functions.batch.model import (
 )
 from functions.batch.rows import Group
 from functions.providers.anthropic.answers import about_account
-from functions.providers.downloads import answer_lines
+from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
 from functions.providers.said import count, told
 from functions.providers.waiting import retry_after
@@ -157,10 +157,10 @@ class AnthropicProvider:
 
     def _is_ours(self, batch_id: str, tag: Tag) -> bool:
         path = f"{_PATH}/{batch_id}/results"
-        with suppress(Missing, ValueError), closing(self._lines(path)) as lines:
-            for line in lines:
+        with suppress(Missing, ValueError), closing(self._blocks(path)) as blocks:
+            for first, *_ in blocks:
                 mark = f"-{tag.job_id[-8:]}-{tag.shard_id}-"
-                return mark in _result_id.decode(line).custom_id
+                return mark in _result_id.decode(first).custom_id
         return False
 
     def poll(self, batch_id: str) -> BatchState:
@@ -169,16 +169,16 @@ class AnthropicProvider:
             batch = _batch(answer.parse())
         return _state(batch, retry_after(answer.headers.get("retry-after")))
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for batch_id in outputs:
             try:
-                yield from self._lines(f"{_PATH}/{batch_id}/results")
+                yield from self._blocks(f"{_PATH}/{batch_id}/results")
             except Missing as error:
-                yield from self._lines(self._results_url(batch_id, error))
+                yield from self._blocks(self._results_url(batch_id, error))
 
-    def _lines(self, path: str) -> Generator[bytes]:
+    def _blocks(self, path: str) -> Generator[list[bytes]]:
         with _translated(), closing(self._open(path)) as content:
-            yield from answer_lines(content.iter_bytes(1 << 20), "Anthropic")
+            yield from answer_blocks(content.iter_bytes(1 << 20), "Anthropic")
 
     def _open(self, path: str) -> httpx2.Response:
         with _translated():

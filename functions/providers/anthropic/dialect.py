@@ -120,6 +120,7 @@ class AnthropicDialect:
 
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b'{"requests":[', b",\n", b"]}")
+    id_mark = b'"custom_id"'
     creates_per_hour: int | None = None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:

@@ -10,7 +10,6 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
-from functions.providers.fields import parted
 from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
@@ -122,52 +121,8 @@ _error_body = msgspec.json.Decoder(_ErrorBody)
 _string = msgspec.json.Decoder(str)
 
 
-class _OuterResponse(msgspec.Struct, gc=False):
-    status_code: int
-    body: int
-
-
-class _Outer(msgspec.Struct, gc=False):
-    """A `_Line` whose body is elsewhere."""
-
-    custom_id: str
-    response: _OuterResponse
-    error: _Error | None = None
-
-
-_outer = msgspec.json.Decoder(_Outer)
-
-
 def parse(line: bytes, endpoint: str) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
-    usual = _usual(line) if endpoint in _WITH_TEXT else None
-    return usual or _parse(line, endpoint)
-
-
-def _usual(line: bytes) -> Answer | None:
-    """An answer that succeeded, with a body as it should be: read once."""
-    parts = parted(line, b'"body":', above=1)
-    if parts is None:
-        return None
-    outside, body = parts
-    try:
-        outer = _outer.decode(outside)
-        full = _body.decode(body)
-    except msgspec.MsgspecError:
-        return None
-    if not 200 <= outer.response.status_code < 300:
-        return None
-    return Answer(
-        id=outer.custom_id,
-        verdict="succeeded",
-        response=body,
-        text=_text(full),
-        usage=_usage(full.usage, _searches(full)),
-        cut=_cut(full),
-    )
-
-
-def _parse(line: bytes, endpoint: str) -> Answer:
     answer = _line.decode(line)
     response = answer.response
     if response is not None and response.status_code and 200 <= response.status_code < 300:
@@ -193,13 +148,17 @@ def _object(body: bytes) -> bytes:
 def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
     """Text, usage, and whether the limit on output cut it. A compatible service may shape its body
     otherwise: then there is none of them, and the response itself is kept all the same."""
-    if endpoint in _WITH_TEXT:
-        with suppress(msgspec.MsgspecError):
-            full = _body.decode(body)
-            return _text(full), _usage(full.usage, _searches(full)), _cut(full)
-        with suppress(msgspec.MsgspecError):
-            rest = _unmetered.decode(body)
-            return _text(rest), None, _cut(rest)
+    if endpoint not in _WITH_TEXT:
+        return b"null", _usage_of(body), False
+    try:
+        full = _body.decode(body)
+    except msgspec.MsgspecError:
+        pass
+    else:
+        return _text(full), _usage(full.usage, _searches(full)), _cut(full)
+    with suppress(msgspec.MsgspecError):
+        rest = _unmetered.decode(body)
+        return _text(rest), None, _cut(rest)
     return b"null", _usage_of(body), False
 
 

@@ -38,7 +38,7 @@ from functions.batch.model import (
     Tag,
 )
 from functions.batch.rows import Group
-from functions.providers.downloads import answer_lines
+from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
 from functions.providers.openai.answers import ACCOUNT_CODES
 from functions.providers.said import count, told
@@ -150,13 +150,13 @@ class OpenAIProvider:
         asked = retry_after(answer.headers.get("retry-after"))
         return _state(batch, asked)
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for output in outputs:
             with (
                 _translated(),
                 self._client.files.with_streaming_response.content(output) as content,
             ):
-                yield from answer_lines(content.iter_bytes(1 << 20), "OpenAI")
+                yield from answer_blocks(content.iter_bytes(1 << 20), "OpenAI")
 
     def cancel(self, batch_id: str) -> None:
         """A batch that has ended meanwhile needs no cancelling."""

@@ -96,6 +96,7 @@ _chat_row = msgspec.json.Decoder(_ChatRow, float_hook=float)
 class OpenAIDialect:
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
+    id_mark = b'"custom_id"'
     creates_per_hour: int | None = _CREATES_PER_HOUR
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:

@@ -13,7 +13,6 @@ from contextlib import suppress
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage
-from functions.providers.fields import parted
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
@@ -129,37 +128,26 @@ class _Full(msgspec.Struct, rename="camel", gc=False):
     prompt_feedback: _Feedback | None = None
 
 
-class _Outer(msgspec.Struct, gc=False):
-    """A `_Line` whose response is elsewhere."""
-
-    response: int
-    key: object = None
-    request: _Request | None = None
-
-
 _line = msgspec.json.Decoder(_Line)
 _unlabelled = msgspec.json.Decoder(_Unlabelled)
 _response = msgspec.json.Decoder(_Response)
 _metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
-_outer = msgspec.json.Decoder(_Outer)
 
 
 def parse(line: bytes, *, embeds: bool) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
-    usual = None if embeds else _usual(line)
-    return usual or _parse(line, embeds=embeds)
+    answer = _decode(line)
+    row_id = _identity(answer.key, answer.request if isinstance(answer, _Line) else None)
+    body = bytes(answer.response)
+    usual = None if embeds else _usual(row_id, body)
+    return usual or _parse(answer, row_id, body, embeds=embeds)
 
 
-def _usual(line: bytes) -> Answer | None:
+def _usual(row_id: str, body: bytes) -> Answer | None:
     """An answer that succeeded, with a response as it should be: read once."""
-    parts = parted(line, b'"response":', above=0)
-    if parts is None:
-        return None
-    outside, body = parts
     try:
-        outer = _outer.decode(outside)
         full = _full.decode(body)
     except msgspec.MsgspecError:
         return None
@@ -170,7 +158,7 @@ def _usual(line: bytes) -> Answer | None:
         return None
     usage = full.usage_metadata
     return Answer(
-        id=_identity(outer.key, outer.request),
+        id=row_id,
         verdict="succeeded",
         response=body,
         text=_text(first),
@@ -179,10 +167,7 @@ def _usual(line: bytes) -> Answer | None:
     )
 
 
-def _parse(line: bytes, *, embeds: bool) -> Answer:
-    answer = _decode(line)
-    row_id = _identity(answer.key, answer.request if isinstance(answer, _Line) else None)
-    body = bytes(answer.response)
+def _parse(answer: _Line | _Unlabelled, row_id: str, body: bytes, *, embeds: bool) -> Answer:
     shape = _read(body)
     if shape is not None and _has(shape.embedding, shape.embeddings):
         return Answer(id=row_id, verdict="succeeded", response=body, usage=_usage(body))

@@ -20,9 +20,9 @@ import msgspec
 from google.cloud import storage
 
 from functions.batch.errors import Missing, Refused, Unavailable
-from functions.batch.lines import Oversized, iter_lines
 from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag
 from functions.batch.rows import Group
+from functions.providers.downloads import full_blocks
 from functions.providers.vertex import credentials
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import (
@@ -165,16 +165,11 @@ class VertexProvider:
         job = self._job(batch_id)
         return batch_state(job, self._left(job) if outcome_of(job) is not None else [])
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         """Of all files, whatever they are called: a line that is no answer does no harm."""
         for output in outputs:
-            if not output.startswith("gs://"):
-                continue
-            for line in iter_lines(self._bucket.chunks(output)):
-                if isinstance(line, Oversized):
-                    continue  # no answer is that long: its row counts as unanswered
-                if line and not line.isspace():
-                    yield line
+            if output.startswith("gs://"):
+                yield from full_blocks(self._bucket.chunks(output))
 
     def cancel(self, batch_id: str) -> None:
         """A job that has ended meanwhile needs no cancelling."""

@@ -111,6 +111,7 @@ _generation = {
 class VertexDialect:
     provider = PROVIDER
     framing: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
+    id_mark = b'"%b"' % answers.LABEL.encode()
     creates_per_hour: int | None = None
 
     def claims(self, fields: dict[str, msgspec.Raw]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,9 @@ pytestmark = pytest.mark.e2e
 LIST = {"openai/gpt-5-mini": {"input": 30.0, "output": 100.0}}
 CHARGED = {"openai/gpt-5-mini": {"input": 15.0, "output": 50.0}}
 MAX_TOKENS = 20
-DAILY = "0.1"
-JOBS = 24
+JOBS = int(os.environ.get("BUDGET_JOBS", "24"))
+DAILY = f"{JOBS / 240}"
+"""Dollars: for a part of the jobs."""
 
 
 @pytest.fixture(scope="module")

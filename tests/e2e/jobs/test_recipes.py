@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,21 @@ csv.field_size_limit(1 << 24)  # the examples have huge cells
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ROWS = 10_000
+FILES = ("tickets.csv", "changes.jsonl", "corpus.jsonl", "phrases.csv")
+MODELS = {
+    "openai": ("gpt-5-mini", "gpt-5.4-mini", "text-embedding-3-small"),
+    "anthropic": ("claude-haiku-4-5", "claude-sonnet-4-5", ""),
+    "vertex": ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"),
+}
+"""One for most rows, a larger one, and one that embeds."""
+
+OTHERS = [
+    (name, provider)
+    for name in FILES
+    for provider, models in MODELS.items()
+    if os.environ.get("EVERY_PROVIDER") and (models[2] or name != "corpus.jsonl")
+]
+"""`make examples` sends each file to every provider that can answer it."""
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +63,36 @@ def unguarded(cell: str) -> str:
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
 
 
+def for_provider(recipe: bytes, provider: str) -> bytes:
+    """An example's recipe, for the models of another provider."""
+    model, larger, embedding = (each.encode() for each in MODELS[provider])
+    for key, value in {
+        rb"provider: ": provider.encode(),
+        rb"model: ": embedding if b"\ninput:" in recipe else model,
+        rb"    model: ": larger,
+        rb"escalate_to: ": larger,
+    }.items():
+        recipe = re.sub(rb"(?m)^(%b).*$" % key, rb"\g<1>" + value, recipe)
+    return re.sub(rb"(?m)^params:.*$", b"", recipe)  # they are OpenAI's
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tickets.csv", "changes.jsonl", "corpus.jsonl", "phrases.csv"])
+@pytest.mark.parametrize(("name", "provider"), OTHERS or [(name, None) for name in FILES])
 def test_an_example_of_10_000_rows(
-    stack: Deployment, sim: Simulator, data: Path, name: str
+    stack: Deployment, sim: Simulator, data: Path, name: str, provider: str | None
 ) -> None:
     folder = name.split(".")[0]
     unfit = json.loads((data / "expected.json").read_text())[name]
     recipe = (data / folder / "recipe.yaml").read_bytes().replace(b"output: {csv: true}\n", b"")
-    if folder == "tickets":
+    if provider is not None:
+        recipe = for_provider(recipe, provider)
         # The simulator repeats what it is given, up to the limit on output: no canary survives it.
         recipe += b"\ncanary: off\n"
     # Each row's item in the ledger would slow the embedded cloud down for all later tests.
     recipe += b"\noutput: {csv: true, index: false}\n"
-    put(stack, f"{folder}/recipe.yaml", recipe)
-    job = stack.drop(f"{folder}/{name}", (data / folder / name).read_bytes())
+    inbox = f"{folder}-of-{provider}"
+    put(stack, f"{inbox}/recipe.yaml", recipe)
+    job = stack.drop(f"{inbox}/{name}", (data / folder / name).read_bytes())
     summary = stack.finish(job, seconds=420)
     assert summary["status"] == "partial", summary["reason"]
     counts = {"total": ROWS, "succeeded": ROWS - unfit, "failed": 0, "invalid": unfit}
@@ -70,6 +101,7 @@ def test_an_example_of_10_000_rows(
     assert [result["row"] for result in results] == list(range(ROWS))
     columns, *rows = sheet(stack, job)
     assert len(rows) == ROWS
+    assert provider in (None, *{result["provider"] for result in results})
     assert columns[-2:] == ["error", "cost_usd"]
     width = columns.index("status")
     for result, row in zip(results, rows, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -303,9 +304,9 @@ def test_what_is_not_all_of_the_answers_is_asked_for_again(
     server.reply("GET /v1/files/out/content", body)
     server.reply(f"GET {BATCHES}/b/results", body)
     with pytest.raises(Unavailable):
-        list(of_openai.answers(["out"]))
+        list(chain.from_iterable(of_openai.answers(["out"])))
     with pytest.raises(Unavailable):
-        list(of_anthropic.answers(["b"]))
+        list(chain.from_iterable(of_anthropic.answers(["b"])))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_what_is_not_all_of_the_answers_is_asked_for_again(
 )
 def test_all_of_the_answers_are_read(server: Server, of_openai: Any, body: bytes) -> None:
     server.reply("GET /v1/files/out/content", body)
-    lines = list(of_openai.answers(["out"]))
+    lines = list(chain.from_iterable(of_openai.answers(["out"])))
     assert [line.strip() for line in lines if line.startswith(b"{")] == [ANSWER] * (ANSWER in body)
 
 
@@ -324,7 +325,7 @@ def test_results_are_found_elsewhere_at_the_same_service(
     found = {"id": "b", "results_url": url.format(server=server.url)}
     server.reply(f"GET {BATCHES}/b", found)
     server.reply("GET /elsewhere/b.jsonl", ANSWER)
-    assert list(of_anthropic.answers(["b"])) == [ANSWER]
+    assert list(chain.from_iterable(of_anthropic.answers(["b"]))) == [ANSWER]
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/b.jsonl", "https://127.0.0.1/b"])
@@ -333,7 +334,7 @@ def test_the_key_goes_to_no_other_service(
 ) -> None:
     server.reply(f"GET {BATCHES}/b", {"id": "b", "results_url": url})
     with pytest.raises(ProviderError) as raised:
-        list(of_anthropic.answers(["b"]))
+        list(chain.from_iterable(of_anthropic.answers(["b"])))
     assert raised.value.code == "http_404"
 
 

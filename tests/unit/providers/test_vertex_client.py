@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -213,7 +214,10 @@ def test_answers_are_read_whatever_their_file_is_called(
 ) -> None:
     address = f"gs://batches/batchdrop/Batchdrop/j/s/1/output/prediction-model-x/{name}"
     monkeypatch.setattr(provider, "_bucket", Chunks({address: [b'{"a": 1}\n{"b"', b": 2}\n\n"]}))
-    assert list(provider.answers([address, NAME])) == [b'{"a": 1}', b'{"b": 2}']
+    assert list(chain.from_iterable(provider.answers([address, NAME]))) == [
+        b'{"a": 1}',
+        b'{"b": 2}',
+    ]
 
 
 def test_a_base_url_may_end_in_its_version() -> None:
