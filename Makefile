@@ -22,14 +22,14 @@ REQUIREMENTS := $(wildcard requirements*.txt constraints.txt functions/requireme
 .PHONY: e2e e2e-jobs e2e-operations operations-and-integration test examples flood bench clean
 
 help:
-	@echo "make setup   install everything into .venv/ and node_modules/"
-	@echo "make demo    deploy to the embedded cloud, drop the examples, show the results"
-	@echo "make check   lint, types, unit and infrastructure tests"
-	@echo "make test    what CI runs: make check, and the end-to-end tests"
+	@echo "make setup     install everything into .venv/ and node_modules/"
+	@echo "make demo      deploy to the embedded cloud, drop the examples, show the results"
+	@echo "make check     lint, types, unit and infrastructure tests"
+	@echo "make test      what CI runs: make check, and the end-to-end tests"
 	@echo "make examples  10,000 rows of each example by every provider that can answer them"
-	@echo "make flood   1,000 uploads within a minute, each followed to its summary"
-	@echo "make bench   sizes, import times, speed and memory of all functions, and what they cost"
-	@echo "make clean   remove what the above made"
+	@echo "make flood     1,000 uploads within a minute, each followed to its summary"
+	@echo "make bench     sizes, import times, speed and memory of all functions, and what they cost"
+	@echo "make clean     remove what the above made"
 
 # Both at once: each of them waits for the network most of the time.
 setup:
