@@ -15,11 +15,11 @@ import msgspec
 
 from functions.batch import canary
 from functions.batch.deduped import to_be_sent
-from functions.batch.estimating import estimate, find_prices, weigh
+from functions.batch.estimating import estimate, find_prices, upper_percent, weigh
 from functions.batch.ledger_ports import Ledger
 from functions.batch.legs import is_unread
 from functions.batch.model import FINAL_JOB_STATUSES, UNANSWERED_DAYS, Job, JobStatus, Reason
-from functions.batch.money import Estimate, picodollars, shown
+from functions.batch.money import Estimate, Promise, picodollars, shown
 from functions.batch.money_ports import Approvals, Budget, Budgets, Prices, Shortfall
 from functions.batch.overrides import Overrides
 from functions.batch.ports import Objects
@@ -59,7 +59,7 @@ class Gate(msgspec.Struct, kw_only=True):
         results = list(range_results(self.objects, job_id))
         if is_unread(results):
             return "shard"
-        made = self._estimate(job, results)
+        made, percents = self._estimate(job, results)
         if job.estimate != made:
             self.ledger.update_job(job_id, {"estimate": made})
         if job.cancel_requested or job.status in _STARTED or job.round:
@@ -71,13 +71,14 @@ class Gate(msgspec.Struct, kw_only=True):
                 return "ask"
             reason = word
         if reason is None:
-            reason = self._over_budget(job, made)
+            reason = self._over_budget(job, self._promised(job, made, percents), made)
         if reason is not None:
             self.ledger.update_job(job_id, {"verdict": "rejected", "reason": reason})
             return "report"
         return self._start(job)
 
-    def _estimate(self, job: Job, results: list[RangeResult]) -> Estimate:
+    def _estimate(self, job: Job, results: list[RangeResult]) -> tuple[Estimate, dict[str, int]]:
+        """And by how many percent each model's tokens were taken for the bound."""
         sources = to_be_sent(self.objects, job.job_id, results)
         weights = weigh(sources)
         own = {} if job.limits is None else job.limits.prices
@@ -88,10 +89,19 @@ class Gate(msgspec.Struct, kw_only=True):
             prices=self.prices,
             overrides={**self.overrides, **own},
         )
-        made = estimate(weights, prices, allowance=self.allowance, learned=self.ledger.learned)
+        learned = {
+            each: self.ledger.learned(*each)
+            for each in {(group.provider, group.model) for group in weights}
+        }
+        made = estimate(
+            weights,
+            prices,
+            allowance=self.allowance,
+            learned=lambda provider, model: learned[provider, model],
+        )
         if canary.is_due(sources, self.canary_above):
             made.canary = self._canary(job, sources, prices)
-        return made
+        return made, {"/".join(each): upper_percent(known) for each, known in learned.items()}
 
     def _canary(self, job: Job, sources: list[Source], prices: PriceList) -> int | None:
         """As it was expected before its own answers taught better."""
@@ -173,12 +183,22 @@ class Gate(msgspec.Struct, kw_only=True):
             case None:
                 return "ask"
 
-    def _over_budget(self, job: Job, made: Estimate) -> Reason | None:
-        budgets = self._budgets()
-        if not budgets:
-            return None
+    def _promised(self, job: Job, made: Estimate, percents: dict[str, int]) -> Promise | None:
+        """The same each time: what was committed to the budgets was found with the first one."""
+        if job.promise is not None or not self._promises(job):
+            return job.promise
         assert made.high is not None  # or the bounds were not passed
-        short = self.budgets.reserve(job.job_id, made.high, budgets)
+        cap = job.limits and job.limits.max_cost_usd
+        most = made.high if cap is None or self._budgets() else picodollars(cap)
+        promise = Promise(most=most, percents=percents, allowance=self.allowance)
+        self.ledger.update_job(job.job_id, {"promise": promise})
+        return promise
+
+    def _over_budget(self, job: Job, promise: Promise | None, made: Estimate) -> Reason | None:
+        budgets = self._budgets()
+        if promise is None or not budgets:
+            return None
+        short = self.budgets.reserve(job.job_id, promise.most, budgets)
         return None if short is None else _short(short, made)
 
     def _budgets(self) -> list[Budget]:

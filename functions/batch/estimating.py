@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import ceil
 
 import msgspec
 
@@ -12,12 +13,12 @@ from functions.batch.money import Estimate
 from functions.batch.money_ports import Prices
 from functions.batch.overrides import Overrides, overridden
 from functions.batch.ports import Objects
-from functions.batch.pricing import Price, PriceList, Rates, model_of
+from functions.batch.pricing import Price, PriceList, Rates, model_of, plus, writes_unasked
 from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Group, Weight
 from functions.batch.work import Source
 
-LOWEST_INPUT, HIGHEST_INPUT = 80, 150
+LOWEST_INPUT, HIGHEST_INPUT = 50, 200
 """Percent of the input tokens that were estimated: providers count the same text differently."""
 
 SURE_LOWEST, SURE_HIGHEST = 90, 115
@@ -78,38 +79,64 @@ def estimate(
     for group, weight in sorted(weights.items()):
         rates = prices.rates.get(model_of(group))
         known = learned(group.provider, group.model)
-        weight = _corrected(_weighed(weight, rates), known)
-        made.input_tokens += weight.tokens
+        weight = _weighed(weight, rates)
+        corrected = _corrected(weight, known)
+        made.input_tokens += corrected.tokens
         if rates is None or not _covers(rates, weight):
             made.unpriced.append(model_of(group))
             made.low = made.expected = made.high = None
             continue
-        _add(made, weight, rates, allowance, known)
+        _add(made, corrected, rates, allowance, known)
+        if weight.unbounded and allowance is None:
+            made.unbounded += weight.unbounded
+        bound = upper_bound(group, weight, rates, upper_percent(known), allowance)
+        made.high = plus(made.high, bound)
     made.unpriced = sorted(set(made.unpriced))[:MOST_UNPRICED]
     return made
+
+
+def upper_percent(known: Learned) -> int:
+    """By how many percent the tokens of rows, as they were estimated when they were read, are taken
+    so that they are no more."""
+    return ceil(known.factor() * _narrowed(HIGHEST_INPUT, SURE_HIGHEST, known))
+
+
+def upper_bound(
+    group: Group, weight: Weight, rates: Rates | None, percent: int, allowance: int | None
+) -> int | None:
+    """What the rows may cost at most: every limit on output used in full, and all that may be
+    written to a prompt cache written. None where nobody knows. Not in it: searches."""
+    weight = _weighed(weight, rates)
+    if rates is None or not _covers(rates, weight) or (weight.unbounded and allowance is None):
+        return None
+    tokens = -(-weight.tokens * percent // 100)
+    rows = max(weight.rows, 1)
+    price = _price_for(rates.batch, tokens // rows)
+    plain = price.input or 0
+    dearest = max(plain, price.cache_write or 0, price.cache_write_1h or 0)
+    written = rows if writes_unasked(group.provider) else weight.marked
+    output = weight.max_output + weight.unbounded * (allowance or 0)
+    return (
+        tokens * plain
+        + -(-tokens * written // rows) * (dearest - plain)
+        + output * (price.output or 0)
+    )
 
 
 def _add(
     made: Estimate, weight: Weight, rates: Rates, allowance: int | None, known: Learned
 ) -> None:
-    output = weight.max_output + weight.unbounded * (allowance or 0)
     likely = int(weight.max_output * known.output_ratio())
     of_unbounded = known.output_of_unbounded()
     if of_unbounded is None and allowance is not None:
         of_unbounded = allowance * known.output_ratio()
     likely += int(weight.unbounded * (of_unbounded or 0))
     made.output_tokens += likely
-    made.low = _plus(made.low, _cost(rates, weight, _narrowed(LOWEST_INPUT, SURE_LOWEST, known), 0))
+    made.low = plus(made.low, _cost(rates, weight, _narrowed(LOWEST_INPUT, SURE_LOWEST, known), 0))
     if weight.unbounded and of_unbounded is None:
         made.expected = None
     else:
-        made.expected = _plus(made.expected, _cost(rates, weight, 100, likely))
-    if weight.unbounded and allowance is None:
-        made.unbounded += weight.unbounded
-        made.high = None
-        return
-    highest = _narrowed(HIGHEST_INPUT, SURE_HIGHEST, known)
-    made.high = _plus(made.high, _cost(rates, weight, highest, output))
+        made.expected = plus(made.expected, _cost(rates, weight, 100, likely))
 
 
 def _narrowed(unsure: int, sure: int, known: Learned) -> int:
@@ -148,7 +175,3 @@ def _cost(rates: Rates, weight: Weight, percent: int, output: int) -> int:
 def _price_for(prices: list[Price], tokens: int) -> Price:
     """By the average row: what single rows have is not known here."""
     return [price for price in prices if price.above == 0 or tokens > price.above][-1]
-
-
-def _plus(one: int | None, other: int) -> int | None:
-    return None if one is None else one + other

@@ -39,6 +39,7 @@ class RowIdentity(msgspec.Struct, array_like=True, gc=False):
     max_output: int
     unbounded: int
     custom_id: msgspec.Raw
+    marked: int = 0
 
     @property
     def weight(self) -> Weight:
@@ -50,6 +51,7 @@ class RowIdentity(msgspec.Struct, array_like=True, gc=False):
             tokens=self.tokens,
             max_output=self.max_output,
             unbounded=self.unbounded,
+            marked=self.marked,
         )
 
 
@@ -103,6 +105,7 @@ class IdentitySpool:
             weight.max_output,
             weight.unbounded,
             msgspec.Raw(dialect.custom_id(line)),
+            weight.marked,
         )
         digest = self._identifier.digest(row.group, decode(line), made=made)
         self._spool.add(key, pack_keyed(key, b"%b %b" % (digest, _encode(known))))

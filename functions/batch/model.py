@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.errors import MOST_CODE, MOST_TEXT, shortened
-from functions.batch.money import Bill, Estimate, JobLimits
+from functions.batch.money import Bill, Estimate, JobLimits, Promise
 from functions.batch.rows import Group
 
 JobStatus = Literal[
@@ -122,6 +122,7 @@ class Job(msgspec.Struct, kw_only=True):
     outputs: Outputs | None = None
     limits: JobLimits | None = None
     estimate: Estimate | None = None
+    promise: Promise | None = None
     bill: Bill | None = None
     expires_at: int | None = None
     expected_at: str | None = None

@@ -79,6 +79,16 @@ class Estimate(msgspec.Struct, kw_only=True):
     canary: int | None = None
 
 
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job may spend at most, in picodollars, and how that was found: by how many percent the
+    tokens of each model (`provider/model`) were taken, and with which allowance for rows without a
+    limit on their output."""
+
+    most: int
+    percents: dict[str, int]
+    allowance: int | None = None
+
+
 class Bill(msgspec.Struct, kw_only=True):
     """What answers cost, from the usage that the provider reported with each, in picodollars.
 

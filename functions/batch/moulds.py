@@ -134,6 +134,7 @@ class Mould:
             tokens=tokens,
             max_output=rows * one.max_output,
             unbounded=rows * one.unbounded,
+            marked=rows * one.marked,
         )
 
 

@@ -212,6 +212,12 @@ def stacks(provider: str) -> bool:
     return provider != "vertex"
 
 
+def writes_unasked(provider: str) -> bool:
+    """Whether the provider may write any prompt to its cache, and charge for that; Anthropic is
+    asked to, and Google charges for reading and keeping alone."""
+    return provider == "openai"
+
+
 def _half(amount: int | None) -> int | None:
     return None if amount is None else -(-amount // 2)
 

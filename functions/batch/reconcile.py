@@ -22,6 +22,7 @@ from functions.batch.money_ports import Approvals
 from functions.batch.outgrown import ONE_CALL, outgrows
 from functions.batch.ports import Events, Objects
 from functions.batch.pricing import model_of
+from functions.batch.promises import Keeper
 from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Group, Limits, Weight
 from functions.batch.turnaround import LATE, MEDIAN, Awaited, finish
@@ -40,6 +41,7 @@ class PlannedShard(msgspec.Struct, kw_only=True):
     weight: Weight
     sources: list[Source]
     delay_seconds: int
+    refusal: Refusal | None = None
 
 
 class Rerun(msgspec.Struct, kw_only=True):
@@ -53,7 +55,7 @@ class Rerun(msgspec.Struct, kw_only=True):
 class RoundPlan(msgspec.Struct, kw_only=True):
     """`taken`: the shards whose remainders are in this round's shards. `held`: what waits for the
     canary to come back or, if it `primes`, for the cache to be written. `refusal`: why none of the
-    shards is to be sent."""
+    shards is to be sent, as a shard's own says why that one is not."""
 
     number: int
     shards: list[PlannedShard]
@@ -117,10 +119,12 @@ def open_round(
                 manifest = layout.round_manifest(job_id, number - 1)
                 return Round(number=number - 1, run="ask", shards=[], manifest=manifest)
             plan.refusal = word
+        if earlier and plan.shards and plan.refusal is None:
+            _keep_promise(job_id, plan, earlier, ledger, objects)
         objects.put_new(layout.round_manifest(job_id, number), msgspec.json.encode(plan))
         plan = _stored_plan(objects, job_id, number) or plan
     for planned in plan.shards:
-        _create(job_id, number, planned, plan.refusal, ledger, objects)
+        _create(job_id, number, planned, planned.refusal or plan.refusal, ledger, objects)
     for rerun in plan.reruns:
         if rerun.run > MAX_RESENDS:
             _give_up(ledger.shard(job_id, rerun.shard_id), ledger)
@@ -219,6 +223,23 @@ def _plan(
         reruns=reruns,
         taken=taken,
     )
+
+
+def _keep_promise(
+    job_id: str, plan: RoundPlan, earlier: list[RoundPlan], ledger: Ledger, objects: Objects
+) -> None:
+    job = ledger.job(job_id)
+    prices = stored_prices(objects, job_id)
+    if job.promise is None or prices is None:
+        return
+    keeper = Keeper(job.promise, prices, ledger.learned)
+    planned = [(shard.group, shard.weight) for shard in plan.shards]
+    sent = {
+        shard.shard_id: (shard.group, shard.weight) for each in earlier for shard in each.shards
+    }
+    found = keeper.refusals(job, planned, sent, list(ledger.shards(job_id)))
+    for shard, refusal in zip(plan.shards, found, strict=True):
+        shard.refusal = refusal
 
 
 def _recipe(objects: Objects, job_id: str) -> StoredRecipe | None:

@@ -30,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Weight(msgspec.Struct, kw_only=True, gc=False):
     """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
     `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask
-    for several) come from a row that sets them no limit."""
+    for several) come from a row that sets them no limit. `marked` rows ask for a prompt cache."""
 
     rows: int = 0
     bytes: int = 0
@@ -39,6 +39,7 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
     tokens: int = 0
     max_output: int = 0
     unbounded: int = 0
+    marked: int = 0
 
     def plus(self, other: Weight) -> Weight:
         return Weight(
@@ -49,6 +50,7 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
             tokens=self.tokens + other.tokens,
             max_output=self.max_output + other.max_output,
             unbounded=self.unbounded + other.unbounded,
+            marked=self.marked + other.marked,
         )
 
     def minus(self, other: Weight) -> Weight:
@@ -60,6 +62,7 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
             tokens=self.tokens - other.tokens,
             max_output=self.max_output - other.max_output,
             unbounded=self.unbounded - other.unbounded,
+            marked=self.marked - other.marked,
         )
 
     def add(self, other: Weight) -> None:
@@ -70,6 +73,7 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
         self.tokens += other.tokens
         self.max_output += other.max_output
         self.unbounded += other.unbounded
+        self.marked += other.marked
 
     def holds(self, other: Weight, limits: Limits) -> bool:
         """Whether both fit together."""

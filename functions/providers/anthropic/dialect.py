@@ -44,6 +44,7 @@ LIMITS = Limits(rows=100_000, bytes=150_000_000, inputs=100_000, output=2_000_00
 that cannot be resumed, so its size is what a broken connection costs."""
 
 _NONE = msgspec.Raw()
+_CACHED = b'"cache_control"'
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MOST_BETAS = 20
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
@@ -143,6 +144,7 @@ class AnthropicDialect:
             output=_expected_output(tokens),
             tokens=round(input_tokens(messages, params.system, params.tools, schema)),
             max_output=tokens,
+            marked=int(_CACHED in line),
         )
         return ParsedRow(group, weight)
 
@@ -168,6 +170,7 @@ class AnthropicDialect:
             output=_expected_output(tokens),
             tokens=round(input_tokens(messages, params.system, _NONE, _NONE)),
             max_output=tokens,
+            marked=int(_CACHED in line),
         )
         return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight)
 

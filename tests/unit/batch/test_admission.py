@@ -62,7 +62,7 @@ def test_rows_without_a_limit_have_an_allowance_or_no_high_end() -> None:
     assert (without.high, without.expected, without.unbounded) == (None, None, 3)
     assert without.low is not None
     allowed = estimate({group: weight}, prices, allowance=200)
-    assert allowed.high == 1_500 * 1_000_000 + (500 + 600) * 5_000_000
+    assert allowed.high == 2_000 * 1_000_000 + (500 + 600) * 5_000_000
     assert allowed.unbounded == 0
 
 
