@@ -7,6 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from functions.aws.objects import code_of
+from functions.batch.model import now
 from functions.batch.money_ports import Approval, ApprovalAnswer, Question
 
 
@@ -20,8 +21,8 @@ class DynamoApprovals:
     def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
         item = self._update(
             _key(job_id, question),
-            "SET #token = :token, v = :v",
-            values={":token": {"S": token}, ":v": {"N": "1"}},
+            "SET #token = :token, v = :v, asked_at = if_not_exists(asked_at, :now)",
+            values={":token": {"S": token}, ":v": {"N": "1"}, ":now": {"S": now()}},
             names={"#token": "token"},
         )
         return _approval(job_id, item)
@@ -84,6 +85,7 @@ def _approval(job_id: str, item: dict[str, Any]) -> Approval:
     return Approval(
         job_id=job_id,
         token=item["token"]["S"],
+        asked_at=item.get("asked_at", {}).get("S", ""),
         told=item.get("told", {}).get("BOOL", False),
         answer=answer,
     )

@@ -6,6 +6,7 @@ anybody is asked: whichever comes last finds the other, so that no answer is los
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -85,20 +86,37 @@ def _trouble(job: Job) -> str:
     return job.reason.message
 
 
+LEEWAY_SECONDS = 60
+"""By which the clocks of who asks and who answers may differ."""
+
+
 def reply(
     job_id: str,
     answer: Literal["approved", "refused"],
+    said_at: str,
     *,
     approvals: Approvals,
     workflows: Workflows,
 ) -> bool:
     """Whether the answer counts: False if the job never asked, or was answered otherwise. It is to
-    the job's last question: the one about its canary, once that was asked."""
-    said = approvals.answer(job_id, answer, "canary") or approvals.answer(job_id, answer)
+    the last question that was asked by `said_at`: a message may come twice, and late, and what lets
+    a job start says nothing of its canary."""
+    canary = approvals.find(job_id, "canary")
+    asked = canary is not None and not _long_before(said_at, canary.asked_at)
+    said = approvals.answer(job_id, answer, "canary" if asked else "start")
     if said is None:
         return False
     workflows.wake(said.token)
     return said.answer == answer
+
+
+def _long_before(one: str, other: str) -> bool:
+    """False where that cannot be told."""
+    try:
+        between = datetime.fromisoformat(other) - datetime.fromisoformat(one)
+    except (ValueError, TypeError):
+        return False
+    return between > timedelta(seconds=LEEWAY_SECONDS)
 
 
 def wake(job_id: str, *, approvals: Approvals, workflows: Workflows) -> None:

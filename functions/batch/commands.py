@@ -16,12 +16,14 @@ PROVIDERS = ("openai", "anthropic", "vertex")
 def obey(
     command: str,
     detail: Mapping[str, object],
+    said_at: str,
     *,
     ledger: Ledger,
     approvals: Approvals,
     workflows: Workflows,
 ) -> bool:
     """False where there is nothing to do: the job does not exist, has ended, or did not ask.
+    `said_at`: when the command was given, ISO 8601.
 
     A cancel is a flag in the ledger: every step reads it before it spends or starts anything. A
     resume is a time there: what waits for the provider longer than that goes on.
@@ -37,7 +39,8 @@ def obey(
             return True
         case "Approve Job" | "Refuse Job":
             answer = "approved" if command == "Approve Job" else "refused"
-            return reply(str(detail["job_id"]), answer, approvals=approvals, workflows=workflows)
+            job_id = str(detail["job_id"])
+            return reply(job_id, answer, said_at, approvals=approvals, workflows=workflows)
         case "Resume Provider":
             return _resume(str(detail["provider"]), ledger)
         case _:

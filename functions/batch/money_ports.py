@@ -56,10 +56,12 @@ Question = Literal["start", "canary"]
 
 
 class Approval(msgspec.Struct, kw_only=True):
-    """A job's question. `token` wakes the workflow that waits; `told`: people were asked."""
+    """A job's question. `token` wakes the workflow that waits; `asked_at` is when it was asked for
+    the first time; `told`: people were asked."""
 
     job_id: str
     token: str
+    asked_at: str = ""
     told: bool = False
     answer: ApprovalAnswer | None = None
     v: int = 1

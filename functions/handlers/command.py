@@ -14,6 +14,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     done = obey(
         event["detail-type"],
         event["detail"],
+        event.get("time", ""),
         ledger=wiring.ledger(settings.jobs_table),
         approvals=wiring.approvals(settings.jobs_table),
         workflows=wiring.workflows(),

@@ -23,7 +23,7 @@ from functions.batch.cutting import Cutter, HowToAssemble
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.deduping import dedupe
 from functions.batch.intake import Upload, take_in
-from functions.batch.model import ShardStep
+from functions.batch.model import ShardStep, now
 from functions.batch.outgrown import ONE_CALL
 from functions.batch.overrides import Overrides
 from functions.batch.pausing import Pauses
@@ -176,10 +176,11 @@ class World:
         if command is not None:
             self.command(command, job_id=job_id)
 
-    def command(self, command: str, **detail: str) -> bool:
+    def command(self, command: str, said_at: str | None = None, **detail: str) -> bool:
         return obey(
             command,
             detail,
+            said_at or now(),
             ledger=self.ledger,
             approvals=self.approvals,
             workflows=self.workflows,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from functions.batch.model import Job, Shard
+from functions.batch.model import Job, Shard, now
 from functions.batch.money_ports import Approval, ApprovalAnswer, Budget, Question, Shortfall
 from functions.batch.pricing import Price, Rates
 from functions.batch.rollups import sums
@@ -82,7 +82,9 @@ class MemoryApprovals:
         self.asked: dict[tuple[str, Question], Approval] = {}
 
     def ask(self, job_id: str, token: str, question: Question = "start") -> Approval:
-        found = self.asked.setdefault((job_id, question), Approval(job_id=job_id, token=token))
+        found = self.asked.setdefault(
+            (job_id, question), Approval(job_id=job_id, token=token, asked_at=now())
+        )
         found.token = token
         return msgspec.structs.replace(found)
 

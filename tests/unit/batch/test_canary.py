@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +10,9 @@ import msgspec
 import pytest
 
 from functions.batch import canary
+from functions.batch.approving import LEEWAY_SECONDS
 from functions.batch.errors import KeyMissing
-from functions.batch.model import CANARY_ROWS
+from functions.batch.model import CANARY_ROWS, at
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
 from functions.batch.ports import Provider
 from functions.batch.rows import Answer, Group, Weight
@@ -269,6 +271,38 @@ def test_it_waits_as_a_job_that_waits_for_approval(world: PricedWorld) -> None:
     assert (opened.run, opened.number) == ("inline", 2)
     job = world.ledger.job(job_id)
     assert (job.status, job.reason) == ("running", None)
+
+
+def test_a_message_that_comes_again_does_not_answer_what_was_asked_after_it(
+    world: PricedWorld,
+) -> None:
+    """The one that let the job start, delivered for the second time."""
+    world.limit(approve_above_usd="0.000001")
+    said_at: list[str] = []
+
+    def reply(job_id: str) -> str | None:
+        if said_at:
+            world.command("Approve Job", said_at[0], job_id=job_id)
+            return None
+        said_at.append(at(datetime.now(UTC) - timedelta(seconds=LEEWAY_SECONDS + 1)))
+        return "Approve Job"
+
+    world.answers = reply
+    summary = world.run(world.submit(BAD + GOOD))
+    assert summary["reason"]["code"] == "canary_unanswered"
+    assert world.twin.sent.total() == 100
+
+
+@pytest.mark.parametrize(
+    "said_at", ["", "yesterday", "2026-01-01T00:00:00", "2999-01-01T00:00:00Z"]
+)
+def test_a_message_without_a_time_answers_the_last_question(
+    world: PricedWorld, said_at: str
+) -> None:
+    job_id = until_asked(world)
+    world.asker().ask(job_id, "token", "canary")
+    assert world.command("Approve Job", said_at or "-", job_id=job_id)
+    assert world.open_round(job_id, 2).run == "inline"
 
 
 def test_a_later_execution_neither_starts_nor_rejects_it_anew(world: PricedWorld) -> None:
