@@ -136,9 +136,18 @@ def test_a_cap_rejects_with_figures(money: Deployment, sim: Simulator) -> None:
 def test_jobs_that_start_at_once_do_not_overspend(money: Deployment, sim: Simulator) -> None:
     sim.reset(batch_seconds=2, prices=CHARGED)
     [before] = items(money, "BUDGET#day#") or [{"spent": {"N": "0"}}]
+    bucket = money.outputs["InboxBucket"]
     with ThreadPoolExecutor(8) as pool:
-        jobs = list(pool.map(lambda n: money.drop(f"many/{n}.jsonl", rows(20)), range(JOBS)))
-    ended = [money.finish(job) for job in jobs]
+        for number in range(JOBS):
+            key = f"many/{number}.jsonl"
+            pool.submit(money.s3.put_object, Bucket=bucket, Key=key, Body=rows(20))
+
+    def jobs() -> list[str]:
+        found = [job["job_id"] for job in money.jobs() if job["key"].startswith("many/")]
+        return found if len(found) == JOBS else []
+
+    dropped = waited(jobs, "not every upload became a job", 900)
+    ended = [money.finish(job, seconds=900) for job in dropped]
     kinds = {each["status"] for each in ended}
     assert kinds == {"succeeded", "rejected"}
     rejected = [each for each in ended if each["status"] == "rejected"]
