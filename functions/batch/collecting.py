@@ -20,7 +20,7 @@ from functions.batch.answer_reading import AnswerReading
 from functions.batch.answer_spool import AnswerSpool
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
-from functions.batch.errors import AccountBlocked, KeyMissing, ProviderError
+from functions.batch.errors import AccountBlocked, KeyMissing, Missing, ProviderError
 from functions.batch.harvesting import Fitting, Harvest
 from functions.batch.ledger_ports import Ledger
 from functions.batch.lines import KEY_LENGTH
@@ -133,4 +133,6 @@ class Collector(msgspec.Struct, kw_only=True):
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
                 if isinstance(error, (AccountBlocked, KeyMissing)):
                     self.pauses.blocked(shard, error)
+                if not shard.unread and not isinstance(error, Missing):
+                    self.ledger.save_shard(msgspec.structs.replace(shard, unread=True))
                 raise

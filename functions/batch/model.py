@@ -189,6 +189,7 @@ class Shard(msgspec.Struct, kw_only=True):
 
     `staged` are the provider files uploaded for the batch, `outputs` those that hold its answers.
     `creating`: a create was begun and its outcome is not known; `looks` counts the look-ups since.
+    `unread`: its provider did not give out its answers when they were last asked for.
     """
 
     job_id: str
@@ -218,6 +219,7 @@ class Shard(msgspec.Struct, kw_only=True):
     outputs: list[str] = []
     refusal: Refusal | None = None
     complete: bool = False
+    unread: bool = False
     cancel_sent: bool = False
     answered: Answered | None = None
     bill: Bill | None = None

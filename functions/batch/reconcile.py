@@ -17,21 +17,20 @@ from functions.batch import canary, layout, priming
 from functions.batch.deduped import answered_before, to_be_sent
 from functions.batch.estimating import stored_prices
 from functions.batch.ledger_ports import Ledger
-from functions.batch.model import GAVE_UP, MAX_RESENDS, Refusal, RowCounts, Shard, at
+from functions.batch.model import Refusal, RowCounts, Shard, at
 from functions.batch.money_ports import Approvals
 from functions.batch.outgrown import ONE_CALL, outgrows
 from functions.batch.ports import Events, Objects
 from functions.batch.pricing import model_of
 from functions.batch.promises import Keeper
 from functions.batch.recipe import StoredRecipe
+from functions.batch.reruns import Rerun, give_up, next_run
 from functions.batch.rows import Group, Limits, Weight
 from functions.batch.turnaround import LATE, MEDIAN, Awaited, finish
 from functions.batch.work import Collected, RangeResult, ShardManifest, Source
 
 MOST_INLINE = 40
 """Up to here a round's shards run in the job's own map; its payload and history stay small."""
-
-_LONGEST_DELAY = 3_600
 
 
 class PlannedShard(msgspec.Struct, kw_only=True):
@@ -42,14 +41,6 @@ class PlannedShard(msgspec.Struct, kw_only=True):
     sources: list[Source]
     delay_seconds: int
     refusal: Refusal | None = None
-
-
-class Rerun(msgspec.Struct, kw_only=True):
-    """A shard whose workflow ended before it was cleaned: it goes on from its ledger record."""
-
-    shard_id: str
-    provider: str
-    run: int
 
 
 class RoundPlan(msgspec.Struct, kw_only=True):
@@ -126,8 +117,8 @@ def open_round(
     for planned in plan.shards:
         _create(job_id, number, planned, planned.refusal or plan.refusal, ledger, objects)
     for rerun in plan.reruns:
-        if rerun.run > MAX_RESENDS:
-            _give_up(ledger.shard(job_id, rerun.shard_id), ledger)
+        if rerun.is_last:
+            give_up(ledger.shard(job_id, rerun.shard_id), ledger)
     _tell(job_id, plan, ledger, objects, events)
     runs = [_start(job_id, planned) for planned in plan.shards]
     runs += [_restart(job_id, rerun) for rerun in plan.reruns]
@@ -207,9 +198,9 @@ def _plan(
         if shard.status in ("collected", "cleaned") and shard.shard_id not in done:
             taken.append(shard.shard_id)
             sources += collected(objects, job_id, shard.shard_id).remainder
-        if shard.status != "cleaned" and runs[shard.shard_id] <= MAX_RESENDS + 1:
-            run = runs[shard.shard_id] + 1
-            reruns.append(Rerun(shard_id=shard.shard_id, provider=shard.provider, run=run))
+        rerun = next_run(shard, runs[shard.shard_id])
+        if rerun is not None:
+            reruns.append(rerun)
             waits = waits or shard.status != "collected"
     held = earlier[-1].held
     if held and waits:
@@ -320,16 +311,6 @@ def _create(
     )
 
 
-def _give_up(shard: Shard, ledger: Ledger) -> None:
-    if shard.refusal is None and shard.status not in ("collected", "cleaned"):
-        shard.refusal = Refusal(
-            code=GAVE_UP,
-            message=f"The shard's workflow broke off {MAX_RESENDS} times; its log says why.",
-            then="fail",
-        )
-        ledger.save_shard(shard)
-
-
 def _tell(job_id: str, plan: RoundPlan, ledger: Ledger, objects: Objects, events: Events) -> None:
     """Keeps the job's record true, and announces it once it is known to have rows."""
     ranges = list(range_results(objects, job_id))
@@ -395,7 +376,7 @@ def _restart(job_id: str, rerun: Rerun) -> ShardRun:
         provider=rerun.provider,
         shard_id=rerun.shard_id,
         name=f"{job_id}-{rerun.shard_id}-{rerun.run}",
-        delay_seconds=min(30 * 2**rerun.run, _LONGEST_DELAY),
+        delay_seconds=rerun.delay_seconds,
     )
 
 

@@ -91,6 +91,8 @@ class Submitter(msgspec.Struct, kw_only=True):
         if shard.status == "submitted":
             return self._submitted(shard)
         if shard.status in ("ended", "collected", "cleaned"):
+            if shard.unread and self._waits_on(shard, job, step):
+                return laps.next_slice(step)
             return ShardStep(next="collect")
         refusal = shard.refusal
         if refusal is None and (job.cancel_requested or job.status in FINAL_JOB_STATUSES):
@@ -104,6 +106,11 @@ class Submitter(msgspec.Struct, kw_only=True):
         if shard.status == "planned" and (waiting := self._room(shard, step)) is not None:
             return waiting
         return self._lap(shard, job, step, refusal)
+
+    def _waits_on(self, shard: Shard, job: Job, step: ShardStep) -> bool:
+        """Answers that were not given out are asked for again after the wait that is owed."""
+        resumed = laps.resumed(step, shard.provider, self.ledger)
+        return step.owed > 0 and not resumed and not job.cancel_requested
 
     def _room(self, shard: Shard, step: ShardStep) -> ShardStep | None:
         place = self.reserver.hold(shard, step)

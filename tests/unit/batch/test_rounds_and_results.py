@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from functions.batch import envelope, laps, layout
 from functions.batch.assembling import INDEX_UP_TO
-from functions.batch.errors import Unavailable
+from functions.batch.errors import Missing, ProviderError, Unavailable
 from functions.batch.lines import pack_keyed, row_key
 from functions.batch.merging import merged
 from functions.batch.model import MAX_RESENDS, BatchState, ProviderObject, Reason
 from functions.batch.reconcile import MOST_INLINE, pack
 from functions.batch.reporting import Failure
+from functions.batch.reruns import MAX_READS
 from functions.batch.rows import Group, Limits, Weight
 from functions.batch.shard_files import row_id
 from functions.batch.sharding import Caps
+from functions.batch.waits import DAY, HOUR
 from functions.batch.work import Part, Source
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World
@@ -112,28 +114,63 @@ def test_a_shard_whose_workflow_broke_goes_on_from_where_it_stood(
     assert len(provider.batches) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "most", "seconds"),
+    [
+        (Unavailable("x", "broken download"), MAX_READS, 7 * DAY),
+        (Missing("x", "deleted by somebody"), MAX_RESENDS, 5 * HOUR),
+    ],
+)
 def test_a_shard_that_never_ends_is_given_up_and_its_rows_are_told(
-    world: World, provider: FakeProvider
+    world: World, provider: FakeProvider, error: ProviderError, most: int, seconds: int
 ) -> None:
+    """What is paid, and only cannot be read, is asked for during a week."""
     identity = prepared(world, 3)
     world.open_round(identity, 1)
-    provider.script["answers"] = [Unavailable("x", "broken download")] * 50
+    provider.script["answers"] = [error] * 50
     outputs = [ProviderObject(kind="output_file", id="out")]
     ended = BatchState(status="completed", outcome="ended", complete=True, outputs=outputs)
     provider.script["poll"] = [ended]
-    number = 1
+    number, waited = 1, 0
     while True:
-        with suppress(Unavailable):
+        with suppress(ProviderError):
             world.run_shard(identity, "openai", "01-00001")
         number += 1
-        if world.open_round(identity, number).run == "none":
+        opened = world.open_round(identity, number)
+        if opened.run == "none":
             break
-    assert number == MAX_RESENDS + 2
+        waited += sum(run.delay_seconds for run in opened.shards)
+    assert number == most + 2
+    assert seconds < waited < 2 * seconds
     world.assembler().assemble(identity)
     world.reporter().report(identity, None)
     assert {row["error"]["code"] for row in world.result_lines(identity)} == {"gave_up"}
     assert [row["custom_id"] for row in world.result_lines(identity)] == ["0", "1", "2"]
     assert world.summary(identity)["provider_files"]["left"] == 0
+
+
+def test_answers_that_are_not_given_out_are_asked_for_after_a_wait(
+    world: World, provider: FakeProvider
+) -> None:
+    identity = prepared(world, 1)
+    world.open_round(identity, 1)
+    provider.script["answers"] = [Unavailable("x", "broken download")]
+    outputs = [ProviderObject(kind="output_file", id="out")]
+    provider.script["poll"] = [
+        BatchState(status="completed", outcome="ended", complete=True, outputs=outputs)
+    ]
+    with pytest.raises(Unavailable):
+        world.run_shard(identity, "openai", "01-00001")
+    shard = world.ledger.shard(identity, "01-00001")
+    assert (shard.status, shard.unread) == ("ended", True)
+    submit = world.submitter("openai").submit
+    step = submit(identity, "01-00001", laps.first(1_000))
+    assert (step.next, step.wait_seconds, step.owed) == ("wait_to_submit", 900, 100)
+    world.ledger.resume("openai")
+    assert submit(identity, "01-00001", step).next == "collect"
+    assert submit(identity, "01-00001", laps.first()).next == "collect"
+    world.ledger.update_job(identity, {"cancel_requested": True})
+    assert submit(identity, "01-00001", laps.first(1_000)).next == "collect"
 
 
 def answer(row: str, content: str = "yes", status: int = 200) -> bytes:
