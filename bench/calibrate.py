@@ -1,8 +1,8 @@
-"""Fits the weights of `functions.batch.tokens` to o200k's counts of `tests/corpus`.
+"""Fits the weights of `functions.batch.reading.tokens` to o200k's counts of `tests/corpus`.
 
     mkdir -p /tmp/o200k && npm install --prefix /tmp/o200k gpt-tokenizer@4.0.0
     python -m bench.calibrate --count /tmp/o200k   # counts the corpus anew
-    python -m bench.calibrate --write              # fits, writes functions/batch/token_weights.py
+    python -m bench.calibrate --write              # fits, and writes the weights
     python -m bench.calibrate                      # prints the errors
 
 A file of the corpus is one language or kind; a line with `%` divides its passages. The even ones
@@ -21,14 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from functions.batch import token_weights
-from functions.batch import tokens as estimator
-from functions.batch.tokens import SAMPLE, unindented
+from functions.batch.reading import token_weights
+from functions.batch.reading import tokens as estimator
+from functions.batch.reading.tokens import SAMPLE, unindented
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "corpus"
 COUNTS = CORPUS / "o200k.json"
-WEIGHTS = ROOT / "functions" / "batch" / "token_weights.py"
+WEIGHTS = ROOT / "functions" / "batch" / "reading" / "token_weights.py"
 
 UNIT = 102
 HIGHEST = 65_520 // SAMPLE

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import msgspec
 
-from functions.batch import laps
 from functions.batch.ports import Dialect
-from functions.batch.sharding import Caps
-from functions.batch.sweeping import sweep
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending import laps
+from functions.batch.upkeep.sweeping import sweep
 from tests.support.driver import World
 from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twin_provider import TwinDialect, TwinProvider

@@ -13,7 +13,7 @@ import msgspec
 
 from functions.batch.errors import UploadGone
 from functions.batch.model import Job
-from functions.batch.pieces import LEAST_PIECE
+from functions.batch.results.pieces import LEAST_PIECE
 from functions.batch.work import Piece
 from tests.support.twins import MemoryInputs
 

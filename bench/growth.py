@@ -21,8 +21,8 @@ from bench.orchestration import ROOT, Assumed, Costs, synthesized
 from bench.rows import SCRATCH, STEPS, WORDS, in_a_process
 from bench.shapes import PROVIDERS
 from bench.steps import Saved
-from functions.batch.costs import total
 from functions.batch.money import DOLLAR
+from functions.batch.spending.costs import total
 from tests.infra.deployed import Deployed
 
 CHART = ROOT / "docs" / "growth.svg"

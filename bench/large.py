@@ -21,8 +21,8 @@ from bench.files import pieces
 from bench.rows import MIB, SCRATCH, SPLIT_BYTES, peak
 from bench.shapes import PROVIDERS, ROW_BYTES
 from bench.steps import JOB, Bench
-from functions.batch.lines import iter_lines
-from functions.batch.reconcile import Round
+from functions.batch.sending.reconcile import Round
+from functions.batch.streams.lines import iter_lines
 
 
 class Line(msgspec.Struct):

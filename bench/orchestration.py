@@ -19,8 +19,8 @@ from aws_cdk.assertions import Template
 
 from bench.counting import CountedJob, Counts
 from bench.shapes import PROVIDERS, ROW_BYTES, spelled, templates
-from functions.batch import waits
-from functions.batch.looking import decode
+from functions.batch.reading.looking import decode
+from functions.batch.sending import waits
 from functions.handlers.wiring import dialect
 from infra.config import Config
 from infra.stack import BatchdropStack

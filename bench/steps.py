@@ -15,7 +15,7 @@ from bench.files import FileInputs, FileObjects, pieces
 from bench.shapes import spelled, templates
 from functions.batch.model import Job, Shard, now
 from functions.batch.ports import Provider
-from functions.batch.shard_files import row_id, shard_rows
+from functions.batch.sending.shard_files import row_id, shard_rows
 from functions.handlers.wiring import DIALECTS
 from functions.providers.downloads import answer_blocks
 from tests.support.driver import World

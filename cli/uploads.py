@@ -17,9 +17,9 @@ from cli.ledger import Ledger, LedgerReader, timestamp
 from cli.stack import DEFAULT_STACK, Stack, StackOption, find_stack
 from cli.terminal import err, plain
 from cli.watch import watch_jobs
-from functions.batch.intake import is_job
 from functions.batch.model import Job
-from functions.batch.tables import encoding_named
+from functions.batch.reading.intake import is_job
+from functions.batch.reading.tables import encoding_named
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
 WAIT_SECONDS = 60.0

@@ -25,9 +25,9 @@ from cli.errors import CliError
 from cli.ledger import Ledger, LedgerReader, find_job
 from cli.stack import DEFAULT_STACK, StackOption, find_stack
 from cli.terminal import out, styled_status
-from functions.batch import costs
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Shard
 from functions.batch.money import Bill, shown
+from functions.batch.spending import costs
 
 INTERVAL = 2.0
 

@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from functions.batch.outgrown import ONE_CALL
-from functions.batch.overrides import problem_of
-from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
+from functions.batch.reading.unpacking import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
+from functions.batch.spending.overrides import problem_of
 
 MIB = 1024 * 1024
 MOST_PRICES_BYTES = 3_000

@@ -18,7 +18,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from functions.batch.model import UNANSWERED_DAYS
-from functions.batch.planning import WAIT_SECONDS
+from functions.batch.reading.planning import WAIT_SECONDS
 from infra.acknowledgments import acknowledge_wildcard, executions_of, objects_of
 from infra.functions import Function
 from infra.job_functions import JobFunctions

@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from functions.batch.model import Job, Shard
 from functions.batch.money import Bill, dollars
-from functions.batch.rollups import turnaround
+from functions.batch.spending.rollups import turnaround
 
 NAMESPACE = "Batchdrop"
 LEFT = "ProviderFilesLeft"

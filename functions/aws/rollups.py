@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.aws.transactions import transact
 from functions.batch.model import Shard
-from functions.batch.rollups import sums
+from functions.batch.spending.rollups import sums
 
 _LONGEST_NAME = 900
 """Bytes: a sort key ends at 1,024, and so does an object's key."""

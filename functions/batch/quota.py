@@ -1,4 +1,4 @@
-"""Records of room at a provider that jobs share, see `functions.batch.reserving`."""
+"""Records of room at a provider that jobs share, see `functions.batch.sending.reserving`."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class Source(Part, kw_only=True):
 
 
 class Identities(msgspec.Struct, kw_only=True):
-    """What a range's rows ask for, in a job that dedupes: see `functions.batch.identity`. `sources`
-    are the objects in which they lie."""
+    """What a range's rows ask for, in a job that dedupes: see `functions.batch.reading.identity`.
+    `sources` are the objects in which they lie."""
 
     part: Part
     sources: list[str]

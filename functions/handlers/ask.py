@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.approving import Asker
+from functions.batch.spending.approving import Asker
 from functions.handlers import wiring
 from functions.settings import AskSettings
 

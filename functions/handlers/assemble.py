@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from functions.batch.assembling import Assembler, IndexResults
+from functions.batch.results.assembling import Assembler, IndexResults
 from functions.handlers import wiring
 from functions.settings import AssembleSettings
 

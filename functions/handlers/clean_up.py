@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.aws.metrics import EmbeddedMetrics
-from functions.batch.cleaning import Cleaner
+from functions.batch.upkeep.cleaning import Cleaner
 from functions.handlers import wiring
 from functions.handlers.steps import step_of, told
 from functions.settings import ProviderSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.aws.metrics import EmbeddedMetrics
-from functions.batch.collecting import Collector
+from functions.batch.collecting.collector import Collector
 from functions.handlers import wiring
 from functions.handlers.deadline import remaining
 from functions.settings import ProviderSettings

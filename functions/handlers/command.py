@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.commands import obey
+from functions.batch.upkeep.commands import obey
 from functions.handlers import wiring
 from functions.settings import CommandSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.cutting import Cutter
+from functions.batch.results.cutting import Cutter
 from functions.handlers import wiring
 from functions.settings import CutSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.deduping import dedupe
+from functions.batch.repeats.deduping import dedupe
 from functions.handlers import wiring
 from functions.settings import DedupeSettings
 

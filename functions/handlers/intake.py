@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.aws.clients import client
 from functions.aws.outside import JobWorkflow
-from functions.batch.intake import Upload, take_in
+from functions.batch.reading.intake import Upload, take_in
 from functions.handlers import wiring
 from functions.settings import IntakeSettings
 

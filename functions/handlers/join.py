@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.slicing import Joiner
+from functions.batch.results.slicing import Joiner
 from functions.handlers import wiring
 from functions.settings import AssembleSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.planning import Planner
+from functions.batch.reading.planning import Planner
 from functions.handlers import wiring
 from functions.settings import PlanSettings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.polling import Poller
-from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
+from functions.batch.sending.polling import Poller
+from functions.batch.sending.waits import STUCK_DEFAULT, STUCK_SECONDS
 from functions.handlers import wiring
 from functions.handlers.steps import first_step, step_of, told
 from functions.settings import ProviderSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.admission import Gate
+from functions.batch.spending.admission import Gate
 from functions.handlers import wiring
 from functions.prices.library import PriceLibrary
 from functions.settings import PriceSettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from functions.batch.reconcile import open_round
+from functions.batch.sending.reconcile import open_round
 from functions.handlers import wiring
 from functions.settings import ReconcileSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.remembering import remember
+from functions.batch.repeats.remembering import remember
 from functions.handlers import wiring
 from functions.settings import RememberSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from functions.aws.metrics import EmbeddedMetrics
-from functions.batch.reporting import Failure, Reporter
+from functions.batch.results.reporting import Failure, Reporter
 from functions.handlers import wiring
 from functions.settings import ReportSettings
 

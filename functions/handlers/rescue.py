@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.aws.clients import client
 from functions.aws.outside import JobWorkflow
-from functions.batch.rescuing import rescue
+from functions.batch.upkeep.rescuing import rescue
 from functions.handlers import wiring
 from functions.settings import RescueSettings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.range_input import RangeOfInput
-from functions.batch.sharding import shard_range
+from functions.batch.reading.range_input import RangeOfInput
+from functions.batch.reading.sharding import shard_range
 from functions.handlers import wiring
 from functions.handlers.deadline import remaining
 from functions.settings import ShardSettings

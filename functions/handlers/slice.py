@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from functions.batch.assembling import IndexResults
-from functions.batch.slicing import Slicer
+from functions.batch.results.assembling import IndexResults
+from functions.batch.results.slicing import Slicer
 from functions.handlers import wiring
 from functions.settings import AssembleSettings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch import laps
-from functions.batch.submission import Submitter
+from functions.batch.sending import laps
+from functions.batch.sending.submission import Submitter
 from functions.handlers import wiring
 from functions.handlers.steps import step_of, told
 from functions.settings import ProviderSettings

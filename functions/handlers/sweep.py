@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.batch.sweeping import sweep
+from functions.batch.upkeep.sweeping import sweep
 from functions.handlers import wiring
 from functions.settings import SweepSettings
 

@@ -8,7 +8,7 @@ import msgspec
 from aws_lambda_powertools import Logger
 
 from functions.aws.metrics import EmbeddedMetrics
-from functions.batch.tidying import Janitor
+from functions.batch.upkeep.tidying import Janitor
 from functions.handlers import wiring
 from functions.settings import ProviderSettings
 

@@ -22,11 +22,11 @@ from functions.aws.objects import S3Objects
 from functions.aws.outside import AlertTopic, EventBus, JobWorkflow, SecretKeys
 from functions.aws.quotas import DynamoQuotas
 from functions.aws.rollups import DynamoRollups
-from functions.batch.pausing import Pauses
 from functions.batch.ports import Dialect, Provider
-from functions.batch.reserving import Reserver
+from functions.batch.reading.sharding import Caps
 from functions.batch.rows import Group, Limits
-from functions.batch.sharding import Caps
+from functions.batch.sending.pausing import Pauses
+from functions.batch.sending.reserving import Reserver
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import msgspec
 
-from functions.batch.tokens import json_tokens, text_tokens
+from functions.batch.reading.tokens import json_tokens, text_tokens
 
 Record = dict[str, object]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.lines import Oversized, line_blocks
+from functions.batch.streams.lines import Oversized, line_blocks
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from functions.batch.reading.tokens import json_tokens, text_tokens
 from functions.batch.recipe import SharedPrefix
-from functions.batch.tokens import json_tokens, text_tokens
 from functions.providers.anthropic.tokens import block_tokens
 from functions.providers.content import Record, string, tokens_of
 from functions.recipes.prefixes import Prefix, prefix_of

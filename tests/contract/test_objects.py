@@ -13,8 +13,8 @@ from functions.aws.inbox import Inbox
 from functions.aws.objects import PIECE, S3Objects
 from functions.batch.errors import InputChanged, UploadGone
 from functions.batch.model import Job
-from functions.batch.pieces import LEAST_PIECE
 from functions.batch.ports import Objects, PieceObjects
+from functions.batch.results.pieces import LEAST_PIECE
 from functions.batch.work import Piece
 
 

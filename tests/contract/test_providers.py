@@ -23,7 +23,6 @@ from functions.batch.errors import (
     Unavailable,
     Unconfirmed,
 )
-from functions.batch.lines import row_key
 from functions.batch.model import (
     BatchState,
     Progress,
@@ -34,9 +33,10 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.ports import Dialect, Provider
+from functions.batch.reading.sharding import decode
 from functions.batch.rows import Answer
-from functions.batch.shard_files import row_id
-from functions.batch.sharding import decode
+from functions.batch.sending.shard_files import row_id
+from functions.batch.streams.lines import row_key
 from functions.providers.anthropic.client import AnthropicProvider
 from functions.providers.anthropic.client import make_client as anthropic_client
 from functions.providers.anthropic.dialect import AnthropicDialect

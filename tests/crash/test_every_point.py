@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from functions.batch import answer_reading, legs
-from functions.batch.cleaning import Cleaner
+from functions.batch.collecting import answer_reading
 from functions.batch.model import Shard
 from functions.batch.ports import Provider
-from functions.batch.submission import Submitter
+from functions.batch.reading import legs
+from functions.batch.sending.submission import Submitter
+from functions.batch.upkeep.cleaning import Cleaner
 from tests.crash.twin_job import NAMES, Run
 from tests.support.crashing import SHARD_STEPS, Call, Mode, Point, points
 from tests.support.twin_provider import TwinProvider

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from functions.batch.canary import ABOVE
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.model import Job
 from functions.batch.money import JobLimits, picodollars
 from functions.batch.outgrown import ONE_CALL
-from functions.batch.sharding import Caps
-from functions.batch.submission import Submitter
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending.submission import Submitter
+from functions.batch.spending.canary import ABOVE
 from tests.support.crashing import Call, CrashWorld, Point, Tripwire
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from functions.batch.planning import WAIT_LAPS
+from functions.batch.reading.planning import WAIT_LAPS
 from infra.config import Config
 from infra.providers import providers
 from tests.infra.deployed import Deployed, flat

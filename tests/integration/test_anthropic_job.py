@@ -10,10 +10,10 @@ from typing import Any
 import anthropic
 import pytest
 
-from functions.batch import laps
 from functions.batch.errors import Unavailable
 from functions.batch.ports import Provider
-from functions.batch.sharding import Caps
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending import laps
 from functions.providers.anthropic.client import AnthropicProvider, make_client
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from functions.batch import laps
 from functions.batch.model import ShardStep
-from functions.batch.sharding import Caps
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending import laps
 from functions.providers.openai.client import OpenAIProvider, make_client
 from functions.providers.openai.dialect import OpenAIDialect
 from local.guard import Guarded

@@ -16,14 +16,14 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
-from functions.batch import laps
-from functions.batch.admission import Admission
 from functions.batch.model import ShardStep
 from functions.batch.money_ports import Question
-from functions.batch.planning import Plan
-from functions.batch.rescuing import rescue
-from functions.batch.submission import Submitter
-from functions.batch.sweeping import sweep
+from functions.batch.reading.planning import Plan
+from functions.batch.sending import laps
+from functions.batch.sending.submission import Submitter
+from functions.batch.spending.admission import Admission
+from functions.batch.upkeep.rescuing import rescue
+from functions.batch.upkeep.sweeping import sweep
 from tests.support.driver import MOST_LAPS, World
 
 When = Literal["before", "after"]

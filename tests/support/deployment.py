@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from functions.batch.intake import Upload, job_id
+from functions.batch.reading.intake import Upload, job_id
 from local.cloud import EmbeddedCloud
 
 FINAL = {"succeeded", "partial", "failed", "rejected", "cancelled"}

@@ -12,36 +12,37 @@ from typing import Any
 
 import msgspec
 
-from functions.batch import canary, laps
-from functions.batch.admission import Admission, Gate
-from functions.batch.approving import Asker
-from functions.batch.assembling import Assembler
-from functions.batch.cleaning import Cleaner
-from functions.batch.collecting import Collector
-from functions.batch.commands import obey
-from functions.batch.cutting import Cutter, HowToAssemble
+from functions.batch.collecting.collector import Collector
 from functions.batch.deadline import Remaining, unlimited
-from functions.batch.deduping import dedupe
-from functions.batch.intake import Upload, take_in
 from functions.batch.model import ShardStep, now
 from functions.batch.outgrown import ONE_CALL
-from functions.batch.overrides import Overrides
-from functions.batch.pausing import Pauses
-from functions.batch.planning import WAIT_SECONDS, Plan, Planner
-from functions.batch.polling import Poller
 from functions.batch.ports import Dialect, Provider, Recipes
-from functions.batch.range_input import RangeOfInput
-from functions.batch.reading import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
-from functions.batch.reconcile import Round, ShardRun, open_round
-from functions.batch.remembering import remember
-from functions.batch.reporting import Reporter
-from functions.batch.reserving import Reserver
+from functions.batch.reading.intake import Upload, take_in
+from functions.batch.reading.planning import WAIT_SECONDS, Plan, Planner
+from functions.batch.reading.range_input import RangeOfInput
+from functions.batch.reading.sharding import Caps, shard_range
+from functions.batch.reading.unpacking import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
+from functions.batch.repeats.deduping import dedupe
+from functions.batch.repeats.remembering import remember
+from functions.batch.results.assembling import Assembler
+from functions.batch.results.cutting import Cutter, HowToAssemble
+from functions.batch.results.reporting import Reporter
+from functions.batch.results.slicing import Joiner, Slicer
 from functions.batch.rows import Group, Limits
-from functions.batch.sharding import Caps, shard_range
-from functions.batch.slicing import Joiner, Slicer
-from functions.batch.submission import Submitter
-from functions.batch.sweeping import sweep
-from functions.batch.waits import STUCK_DEFAULT, STUCK_SECONDS
+from functions.batch.sending import laps
+from functions.batch.sending.pausing import Pauses
+from functions.batch.sending.polling import Poller
+from functions.batch.sending.reconcile import Round, ShardRun, open_round
+from functions.batch.sending.reserving import Reserver
+from functions.batch.sending.submission import Submitter
+from functions.batch.sending.waits import STUCK_DEFAULT, STUCK_SECONDS
+from functions.batch.spending import canary
+from functions.batch.spending.admission import Admission, Gate
+from functions.batch.spending.approving import Asker
+from functions.batch.spending.overrides import Overrides
+from functions.batch.upkeep.cleaning import Cleaner
+from functions.batch.upkeep.commands import obey
+from functions.batch.upkeep.sweeping import sweep
 from functions.recipes.adapter import RecipeFiles
 from functions.recipes.schemas import checker
 from tests.support.money_twins import (

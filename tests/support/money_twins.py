@@ -11,7 +11,7 @@ import msgspec
 from functions.batch.model import Job, Shard, now
 from functions.batch.money_ports import Approval, ApprovalAnswer, Budget, Question, Shortfall
 from functions.batch.pricing import Price, Rates
-from functions.batch.rollups import sums
+from functions.batch.spending.rollups import sums
 
 
 class MemoryPrices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from functions.handlers.wiring import PUT_OFF
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ROOT / "functions"
+BATCH = FUNCTIONS / "batch"
 SDKS = {"openai", "anthropic", "google", "vertexai"}
 LOADED_SDKS = {"openai", "anthropic", "google.auth", "google.api_core", "google.genai", "vertexai"}
 PLAIN = ["intake", "plan", "shard", "ask", "reconcile", "assemble", "report", "sweep"]
@@ -30,12 +32,55 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted((FUNCTIONS / "batch").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted(BATCH.rglob("*.py")), ids=lambda p: p.relative_to(BATCH).as_posix()
+)
 def test_the_domain_knows_neither_aws_nor_a_provider(path: Path) -> None:
     for name in imports(path):
         top = name.split(".")[0]
         assert top in sys.stdlib_module_names | {"msgspec", "functions"}, name
         assert top != "functions" or name.startswith("functions.batch"), name
+
+
+ARROWS: dict[str, set[str]] = {
+    "words": set(),  # the modules in no room: every room may use them, and they use none
+    "streams": set(),
+    "reading": {"streams"},
+    "repeats": {"streams", "reading"},
+    "spending": {"streams", "reading", "repeats"},
+    "sending": {"streams", "repeats", "spending"},
+    "collecting": {"streams", "reading", "spending", "sending"},
+    "results": {"streams", "reading", "repeats", "spending"},
+    "upkeep": {"spending", "sending"},
+}
+
+
+def rooms_used(path: Path) -> set[str]:
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("functions.batch."):
+                used.add(name.split(".")[2])
+    return used & {folder.name for folder in BATCH.iterdir() if folder.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(BATCH.rglob("*.py")), ids=lambda p: p.relative_to(BATCH).as_posix()
+)
+def test_arrows_between_the_rooms_of_the_domain(path: Path) -> None:
+    room = "words" if path.parent == BATCH else path.parent.name
+    assert rooms_used(path) <= ARROWS[room] | {room}
+
+
+def test_no_arrow_leads_back() -> None:
+    assert {path.parent.name for path in BATCH.glob("*/*.py")} == ARROWS.keys() - {"words"}
+    TopologicalSorter(ARROWS).prepare()
 
 
 @pytest.mark.parametrize("path", sorted((FUNCTIONS / "recipes").glob("*.py")), ids=lambda p: p.name)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from functions.batch.tokens import text_tokens
+from functions.batch.reading.tokens import text_tokens
 from functions.providers.content import Record, as_json, raw_json, record, string, tokens_of
 from functions.providers.media import UNSEEN, Media, from_base64
 

@@ -15,7 +15,7 @@ from math import ceil
 
 import msgspec
 
-from functions.batch.tokens import text_tokens
+from functions.batch.reading.tokens import text_tokens
 from functions.providers.content import (
     Record,
     as_json,

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from bench.shapes import PROVIDERS, spelled, templates
-from functions.batch import addressing
-from functions.batch.addressing import Addressing
-from functions.batch.lines import row_key
+from functions.batch.collecting import addressing
+from functions.batch.collecting.addressing import Addressing
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
-from functions.batch.shard_files import row_id
+from functions.batch.sending.shard_files import row_id
+from functions.batch.streams.lines import row_key
 from functions.handlers.wiring import DIALECTS
 from tests.support.twin_provider import TwinDialect
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from functions.batch.estimating import HIGHEST_INPUT, LOWEST_INPUT, estimate, stored_prices
 from functions.batch.money import DOLLAR, dollars, picodollars
 from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.reading.sharding import Caps
 from functions.batch.rows import Group, Weight
-from functions.batch.sharding import Caps
+from functions.batch.spending.estimating import HIGHEST_INPUT, LOWEST_INPUT, estimate, stored_prices
 from tests.support.lines import jsonl
 from tests.support.money_twins import rates_of
 from tests.support.priced_job import MODEL, PricedWorld, row

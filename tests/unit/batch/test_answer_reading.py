@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from functions.batch import answer_reading, laps, layout
+from functions.batch import layout
+from functions.batch.collecting import answer_reading
 from functions.batch.deadline import Remaining
-from functions.batch.shard_files import shard_rows
+from functions.batch.sending import laps
+from functions.batch.sending.shard_files import shard_rows
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.twin_provider import TwinDialect, TwinProvider

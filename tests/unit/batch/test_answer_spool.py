@@ -11,9 +11,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.batch import answer_spool
-from functions.batch.answer_spool import AnswerSpool, Drawer
-from functions.batch.lines import row_key
+from functions.batch.collecting import answer_spool
+from functions.batch.collecting.answer_spool import AnswerSpool, Drawer
+from functions.batch.streams.lines import row_key
 
 Answers = list[tuple[bytes, bytes]]
 

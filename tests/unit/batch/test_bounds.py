@@ -13,7 +13,7 @@ from functions.aws.items import from_item, to_item, to_plain
 from functions.batch import depth
 from functions.batch.errors import ProviderError
 from functions.batch.model import BatchState, ProviderObject, Reason, Refusal, Shard
-from functions.batch.reporting import MOST_MODELS
+from functions.batch.results.reporting import MOST_MODELS
 from functions.handlers import wiring
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.batch import canary
-from functions.batch.approving import LEEWAY_SECONDS
 from functions.batch.errors import KeyMissing
 from functions.batch.model import CANARY_ROWS, at
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
 from functions.batch.ports import Provider
 from functions.batch.rows import Answer, Group, Weight
+from functions.batch.spending import canary
+from functions.batch.spending.approving import LEEWAY_SECONDS
 from functions.batch.work import Collected, Source, Tally
 from tests.support.driver import World
 from tests.support.lines import jsonl

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from functions.batch import laps
 from functions.batch.model import BatchState, ProviderObject, Shard, now
 from functions.batch.money import Bill
-from functions.batch.rollups import sums, turnaround
-from functions.batch.sharding import Caps
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending import laps
+from functions.batch.spending.rollups import sums, turnaround
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

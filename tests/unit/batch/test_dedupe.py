@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch import layout
-from functions.batch.canary import ABOVE
-from functions.batch.deduped import find_deduped
 from functions.batch.money import DOLLAR, picodollars
+from functions.batch.reading.sharding import Caps
+from functions.batch.repeats.deduped import find_deduped
 from functions.batch.rows import Group, StoredAnswer
-from functions.batch.sharding import Caps
+from functions.batch.spending.canary import ABOVE
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World
 from tests.support.echo_provider import EchoProvider
@@ -304,7 +304,7 @@ def test_an_answer_that_is_gone_is_none(twin: TwinProvider, lose: Callable[[Worl
 def test_more_answers_than_the_disk_holds_are_asked_again(
     twin: TwinProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.batch.deduping.MOST_ANSWERS", 1)
+    monkeypatch.setattr("functions.batch.repeats.deduping.MOST_ANSWERS", 1)
     world = world_of(twin)
     texts = ["a", "b", "c", "b"]
     world.run(dropped(world, texts))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch import earlier
-from functions.batch.earlier import GAP, packed, read_earlier
+from functions.batch.repeats import earlier
+from functions.batch.repeats.earlier import GAP, packed, read_earlier
 from functions.batch.rows import StoredAnswer
 from tests.support.twins import MemoryObjects
 

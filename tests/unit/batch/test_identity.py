@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.batch.identity import DIGEST_LENGTH, Identifier
-from functions.batch.looking import decode
 from functions.batch.ports import Dialect
+from functions.batch.reading.identity import DIGEST_LENGTH, Identifier
+from functions.batch.reading.looking import decode
 from functions.batch.recipe import StoredRecipe
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect

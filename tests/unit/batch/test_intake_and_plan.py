@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from functions.batch.intake import Upload, is_job, job_id, take_in
+from functions.batch.reading.intake import Upload, is_job, job_id, take_in
 from tests.support.driver import BUCKET, World
 from tests.support.lines import body, jsonl, line
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from functions.batch import layout, legs
+from functions.batch import layout
 from functions.batch.deadline import Remaining
 from functions.batch.model import Job
-from functions.batch.reconcile import range_results
+from functions.batch.outcomes import range_results
+from functions.batch.reading import legs
 from functions.batch.work import RangeResult
 from tests.support.driver import World
 from tests.support.lines import jsonl
@@ -152,7 +153,7 @@ def test_a_leg_goes_on_until_time_is_short(name: str) -> None:
 
 def test_a_leg_of_data_ends_before_its_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the same call reads the next one."""
-    monkeypatch.setattr("functions.batch.sharding.MOST_DATA", 500)
+    monkeypatch.setattr("functions.batch.reading.sharding.MOST_DATA", 500)
     one = world(SHEET)
     job_id = one.drop("in/a.csv", table(300))
     made = one.plan(job_id)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch.lines import (
+from functions.batch.reading.unpacking import Named, Unreadable, decompress, named
+from functions.batch.rows import Weight
+from functions.batch.streams.lines import (
     Oversized,
     Transit,
     iter_lines,
@@ -18,8 +20,6 @@ from functions.batch.lines import (
     rows_of,
     unpack_row,
 )
-from functions.batch.reading import Named, Unreadable, decompress, named
-from functions.batch.rows import Weight
 
 
 def cut(data: bytes, size: int) -> list[bytes]:

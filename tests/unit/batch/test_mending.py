@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.batch.mending import mended
+from functions.batch.collecting.mending import mended
 from functions.batch.model import BatchState, ProviderObject
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World

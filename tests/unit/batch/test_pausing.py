@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from functions.batch import laps
 from functions.batch.errors import AccountBlocked, Missing, Unavailable, Unconfirmed
-from functions.batch.laps import SLICE_SECONDS
 from functions.batch.model import (
     BATCH_GONE,
     BatchState,
@@ -18,7 +16,9 @@ from functions.batch.model import (
     Shard,
     ShardStep,
 )
-from functions.batch.polling import GONE_LAPS
+from functions.batch.sending import laps
+from functions.batch.sending.laps import SLICE_SECONDS
+from functions.batch.sending.polling import GONE_LAPS
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

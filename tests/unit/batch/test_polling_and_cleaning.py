@@ -3,12 +3,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from functions.batch import laps
-from functions.batch.cleaning import TRIES
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
 from functions.batch.model import BatchState, ProviderObject, Refusal, Shard, ShardStep
-from functions.batch.polling import GIVE_UP
-from functions.batch.waits import poll_wait
+from functions.batch.sending import laps
+from functions.batch.sending.polling import GIVE_UP
+from functions.batch.sending.waits import poll_wait
+from functions.batch.upkeep.cleaning import TRIES
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

@@ -9,8 +9,8 @@ from itertools import groupby
 import msgspec
 import pytest
 
-from functions.batch.shard_files import shard_rows
-from functions.batch.sharding import Caps
+from functions.batch.reading.sharding import Caps
+from functions.batch.sending.shard_files import shard_rows
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.priced_job import row

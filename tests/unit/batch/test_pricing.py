@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from functions.batch.overrides import KEYS, overridden, problem_of
 from functions.batch.pricing import Meter, Price, Rates, cost, half_of, plus
 from functions.batch.rows import Answer, RowError, Usage
+from functions.batch.spending.overrides import KEYS, overridden, problem_of
 from tests.support.money_twins import rates_of
 
 PRICE = Price(

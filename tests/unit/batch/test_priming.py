@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.batch import canary, priming
 from functions.batch.money import Bill, Estimate
 from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.reading.sharding import Caps
 from functions.batch.recipe import SharedPrefix, StoredRecipe
-from functions.batch.reconcile import pack
 from functions.batch.rows import Group, Limits, Weight
-from functions.batch.sharding import Caps
+from functions.batch.sending import priming
+from functions.batch.sending.reconcile import pack
+from functions.batch.spending import canary
 from functions.batch.work import Collected, Source
 from tests.support.driver import World
 from tests.support.lines import jsonl

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch.estimating import estimate, upper_bound, upper_percent
 from functions.batch.learning import Learned
 from functions.batch.model import Job, Shard
 from functions.batch.money import Bill, Promise, dollars
-from functions.batch.moulds import Moulds
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.promises import Keeper
+from functions.batch.reading.moulds import Moulds
 from functions.batch.rows import Group, Limits, Weight
+from functions.batch.spending.estimating import estimate, upper_bound, upper_percent
+from functions.batch.spending.promises import Keeper
 from functions.providers.anthropic.dialect import AnthropicDialect
 from tests.support.money_twins import rates_of
 from tests.support.priced_job import MODEL, PricedWorld

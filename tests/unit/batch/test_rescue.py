@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.batch import laps
-from functions.batch.rescuing import MOST_RUNS, rescue
-from functions.batch.waits import STUCK_DEFAULT
+from functions.batch.sending import laps
+from functions.batch.sending.waits import STUCK_DEFAULT
+from functions.batch.upkeep.rescuing import MOST_RUNS, rescue
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

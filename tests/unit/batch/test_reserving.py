@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from functions.batch import laps, layout
+from functions.batch import layout
 from functions.batch.errors import OverCapacity, Throttled
 from functions.batch.model import BatchState, Refusal, ShardStep
-from functions.batch.reconcile import collected
-from functions.batch.waits import pace_wait, room_wait
+from functions.batch.outcomes import collected
+from functions.batch.sending import laps
+from functions.batch.sending.waits import pace_wait, room_wait
 from functions.batch.work import Source
 from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider

@@ -8,19 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch import envelope, laps, layout
-from functions.batch.assembling import INDEX_UP_TO
+from functions.batch import layout
 from functions.batch.errors import Missing, ProviderError, Unavailable
-from functions.batch.lines import pack_keyed, row_key
-from functions.batch.merging import merged
 from functions.batch.model import MAX_RESENDS, BatchState, ProviderObject, Reason
-from functions.batch.reconcile import MOST_INLINE, pack
-from functions.batch.reporting import Failure
-from functions.batch.reruns import MAX_READS
+from functions.batch.reading.sharding import Caps
+from functions.batch.results.assembling import INDEX_UP_TO
+from functions.batch.results.reporting import Failure
 from functions.batch.rows import Group, Limits, Weight
-from functions.batch.shard_files import row_id
-from functions.batch.sharding import Caps
-from functions.batch.waits import DAY, HOUR
+from functions.batch.sending import laps
+from functions.batch.sending.reconcile import MOST_INLINE, pack
+from functions.batch.sending.reruns import MAX_READS
+from functions.batch.sending.shard_files import row_id
+from functions.batch.sending.waits import DAY, HOUR
+from functions.batch.streams import envelope
+from functions.batch.streams.lines import pack_keyed, row_key
+from functions.batch.streams.merging import merged
 from functions.batch.work import Part, Source
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.batch.recipe import StoredRecipe
-from functions.batch.sheets import FailedSheet, Records, ResultsSheet, guarded
+from functions.batch.results.sheets import FailedSheet, Records, ResultsSheet, guarded
 
 RECIPE = StoredRecipe(key="recipe.yaml", content=msgspec.Raw(b"{}"), makes_requests=True, csv=True)
 

@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch.merging import merged
-from functions.batch.sorted_parts import SortedParts
-from functions.batch.sorting import Ahead, LineSorter
+from functions.batch.streams.merging import merged
+from functions.batch.streams.sorted_parts import SortedParts
+from functions.batch.streams.sorting import Ahead, LineSorter
 from tests.support.twins import MemoryObjects
 
 LINES = st.lists(st.binary(max_size=8).filter(lambda line: b"\n" not in line), max_size=30)

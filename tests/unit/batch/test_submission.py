@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from functions.batch import laps
 from functions.batch.errors import (
     AccountBlocked,
     Conflict,
@@ -16,7 +15,8 @@ from functions.batch.errors import (
     Unavailable,
 )
 from functions.batch.model import ProviderObject, Shard, ShardStep
-from functions.batch.waits import LOOK_UP_SECONDS
+from functions.batch.sending import laps
+from functions.batch.sending.waits import LOOK_UP_SECONDS
 from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.batch import tables
-from functions.batch.reading import Unreadable, decompress
-from functions.batch.tables import BadRecord, BadTable, Table, encoding_named
+from functions.batch.reading import tables
+from functions.batch.reading.tables import BadRecord, BadTable, Table, encoding_named
+from functions.batch.reading.unpacking import Unreadable, decompress
 
 
 def cut(data: bytes, size: int) -> Iterator[bytes]:

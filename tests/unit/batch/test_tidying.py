@@ -7,11 +7,11 @@ from typing import Literal
 
 import pytest
 
-from functions.batch import laps
 from functions.batch.errors import KeyMissing, Missing, Refused, Unavailable
 from functions.batch.model import JobStatus, Owned, ProviderFile, now
 from functions.batch.ports import Provider
-from functions.batch.tidying import Janitor, Tidied
+from functions.batch.sending import laps
+from functions.batch.upkeep.tidying import Janitor, Tidied
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from bench.calibrate import errors
-from functions.batch.tokens import SAMPLE, json_tokens, text_tokens, unindented
+from functions.batch.reading.tokens import SAMPLE, json_tokens, text_tokens, unindented
 from tests.support.corpus import KINDS, PASSAGES, of
 
 PROSE = " ".join(passage.text for passage in of("english"))

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.batch.addressing import Addressing
-from functions.batch.harvesting import Harvest
-from functions.batch.lines import Transit, pack_fresh, pack_row, unpack_fresh, unpack_row
+from functions.batch.collecting.addressing import Addressing
+from functions.batch.collecting.harvesting import Harvest
 from functions.batch.model import Shard
 from functions.batch.pricing import Price, PriceList, Rates
 from functions.batch.rows import Answer, RowError, Usage, Weight
-from functions.batch.shard_files import WorkRow
+from functions.batch.sending.shard_files import WorkRow
+from functions.batch.streams.lines import Transit, pack_fresh, pack_row, unpack_fresh, unpack_row
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
 

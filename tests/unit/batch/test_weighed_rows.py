@@ -6,8 +6,8 @@ import re
 
 import msgspec
 
-from functions.batch import laps
 from functions.batch.learning import Learned
+from functions.batch.sending import laps
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
-from functions.batch import lines as lines_module
 from functions.batch.errors import InvalidRow
-from functions.batch.looking import decode
-from functions.batch.moulds import Moulds, mould_of
 from functions.batch.ports import Dialect
+from functions.batch.reading.looking import decode
+from functions.batch.reading.moulds import Moulds, mould_of
+from functions.batch.reading.sharding import Caps
 from functions.batch.rows import Weight
-from functions.batch.sharding import Caps
+from functions.batch.streams import lines as lines_module
 from functions.handlers.wiring import DIALECTS
 from functions.providers.fields import MOST_MODEL
 from tests.support.driver import World

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from functions.batch.ports import Dialect
+from functions.batch.reading.sharding import decode
+from functions.batch.reading.tokens import json_tokens, text_tokens
 from functions.batch.rows import Weight
-from functions.batch.sharding import decode
-from functions.batch.tokens import json_tokens, text_tokens
 from functions.providers.anthropic import tokens as anthropic
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai import tokens as openai

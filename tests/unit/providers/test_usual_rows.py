@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.errors import InvalidRow
-from functions.batch.looking import decode, dialect_of, is_utf8
 from functions.batch.ports import Dialect
+from functions.batch.reading.looking import decode, dialect_of, is_utf8
 from functions.handlers.wiring import DIALECTS
 
 BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch.errors import InvalidRow
+from functions.batch.reading.sharding import decode
 from functions.batch.rows import Group
-from functions.batch.sharding import decode
 from functions.providers.vertex.dialect import EMBED, GENERATE, VertexDialect
 from functions.providers.vertex.names import model_name
 from local.simulator.vertex_import import ImportFailed, load

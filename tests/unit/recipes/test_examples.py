@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.batch.reconcile import range_results
+from functions.batch.outcomes import range_results
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.batch.looking import decode, dialect_of
+from functions.batch.reading.looking import decode, dialect_of
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import ENDPOINTS, OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.batch.errors import BadRecipe
-from functions.batch.reconcile import range_results
+from functions.batch.outcomes import range_results
 from functions.providers.anthropic.dialect import AnthropicDialect
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect

@@ -1,0 +1,166 @@
+"""Answers as they came, until their rows come by.
+
+Answers come in any order, rows in theirs. A shard's answers are held in memory as long as they are
+not too many; then they go to disk, those to a thousand rows that lie together in extents of one
+file, which are read at once when the first of these rows comes. In memory are then one number for
+each row, since there may be a million, what is not written yet, and the thousand that is being
+read, unless that is very large. The file and its index can be stored and taken up again.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from functions.batch.streams.lines import KEY_LENGTH
+
+_THOUSAND = KEY_LENGTH - 3
+"""The digits of a key that its thousand has in common."""
+
+_MOST_HELD = 64 * 1024 * 1024
+"""Bytes of answers in memory: those to a full shard of 50,000 rows are about as many."""
+
+_MOST_BYTES = 16 * 1024 * 1024
+"""Of a larger thousand, such as one of images, each answer is read by itself."""
+
+_PLACE = 40
+"""Bits below an answer's place among its thousand: its length."""
+
+Better = Callable[[bytes, bytes], bytes]
+"""Of two answers to one row, in the order in which they came, the one that stays."""
+
+
+class Drawer(msgspec.Struct, array_like=True):
+    """A thousand's answers on disk. `found`: where each lies. `starts` are the places of the
+    extents, `positions` where they lie in the file; `size` is the place of the next answer."""
+
+    found: dict[int, int] = {}
+    starts: list[int] = []
+    positions: list[int] = []
+    size: int = 0
+
+
+class AnswerSpool:
+    """`rows`: how many have an answer."""
+
+    def __init__(self, directory: Path, better: Better) -> None:
+        self.path = directory / "answers"
+        self.rows = 0
+        self._better = better
+        self._held: dict[bytes, bytes] = {}
+        self._size = 0
+        self._file = self.path.open("w+b", buffering=0)
+        self._end = 0
+        self._drawers: dict[str, Drawer] = {}
+        self._open: str | None = None
+        self._data: bytes | None = None
+
+    def add_all(self, keys: Sequence[bytes], answers: Sequence[bytes]) -> None:
+        """Answers, each with the key of its row."""
+        held = self._held
+        if self._drawers or len({*keys}) < len(keys) or not held.keys().isdisjoint(keys):
+            for key, answer in zip(keys, answers, strict=True):
+                self._add(key, answer)
+        else:
+            held.update(zip(keys, answers, strict=True))
+            self.rows += len(keys)
+        self._size += sum(map(len, answers))
+        if self._size > _MOST_HELD:
+            self._write()
+
+    def _add(self, key: bytes, answer: bytes) -> None:
+        known = self._held.get(key)
+        if known is None:
+            drawer = self._drawers.get(key[:_THOUSAND].decode())
+            where = None if drawer is None else drawer.found.get(int(key[_THOUSAND:]))
+            if drawer is None or where is None:
+                self.rows += 1
+            else:
+                known = self._one(drawer, *_span(where))
+        self._held[key] = answer if known is None else self._better(known, answer)
+
+    def find(self, key: bytes) -> bytes | None:
+        """Fast for keys in their order."""
+        found = self._held.get(key)
+        return self._find_written(key) if found is None and self._drawers else found
+
+    def _find_written(self, key: bytes) -> bytes | None:
+        name = key[:_THOUSAND].decode()
+        drawer = self._drawers.get(name)
+        where = None if drawer is None else drawer.found.get(int(key[_THOUSAND:]))
+        if drawer is None or where is None:
+            return None
+        if name != self._open:
+            self._open, self._data = name, self._whole(drawer)
+        begin, end = _span(where)
+        if self._data is None:
+            return self._one(drawer, begin, end)
+        return self._data[begin:end]
+
+    def index(self) -> dict[str, Drawer]:
+        """Of the file, which has everything then. To be stored with it."""
+        self._write()
+        return self._drawers
+
+    def take_up(self, chunks: Iterable[bytes], index: dict[str, Drawer]) -> None:
+        """A file as it was stored, and its index, before anything is added."""
+        for chunk in chunks:
+            self._append(chunk)
+            self._end += len(chunk)
+        self._drawers = index
+        self.rows = sum(len(drawer.found) for drawer in index.values())
+
+    def _write(self) -> None:
+        """An extent for each thousand of which something is held."""
+        held = self._held
+        for name, keys in groupby(sorted(held), lambda key: key[:_THOUSAND]):
+            drawer = self._drawers.setdefault(name.decode(), Drawer())
+            answers: list[bytes] = []
+            drawer.starts.append(drawer.size)
+            drawer.positions.append(self._end)
+            for key in keys:
+                answer = held[key]
+                drawer.found[int(key[_THOUSAND:])] = drawer.size << _PLACE | len(answer)
+                drawer.size += len(answer)
+                answers.append(answer)
+            data = b"".join(answers)
+            self._append(data)
+            self._end += len(data)
+        held.clear()
+        self._size = 0
+        self._open = None
+
+    def _append(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _whole(self, drawer: Drawer) -> bytes | None:
+        if drawer.size > _MOST_BYTES:
+            return None
+        ends = [*drawer.starts[1:], drawer.size]
+        return b"".join(
+            self._read(position, end - start)
+            for start, end, position in zip(drawer.starts, ends, drawer.positions, strict=True)
+        )
+
+    def _one(self, drawer: Drawer, begin: int, end: int) -> bytes:
+        extent = bisect_right(drawer.starts, begin) - 1
+        position = drawer.positions[extent] + begin - drawer.starts[extent]
+        return self._read(position, end - begin)
+
+    def _read(self, position: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, position)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _span(where: int) -> tuple[int, int]:
+    begin = where >> _PLACE
+    return begin, begin + (where & (1 << _PLACE) - 1)

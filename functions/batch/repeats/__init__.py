@@ -1,0 +1,1 @@
+"""Rows that ask for what was asked before, and so need not be sent."""

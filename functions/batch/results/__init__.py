@@ -1,0 +1,1 @@
+"""From finished lines to the files that people get, and the job's end."""

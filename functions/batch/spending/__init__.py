@@ -1,0 +1,1 @@
+"""What a job will cost, whether it may, and what it did."""
