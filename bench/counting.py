@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from functions.batch.ports import Dialect
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending import laps
 from functions.batch.upkeep.sweeping import sweep
 from tests.support.driver import World

@@ -27,6 +27,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     output: int
 
 
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """The deployment's caps below the providers' own limits; 0 means none."""
+
+    rows: int = 0
+    bytes: int = 0
+
+    def lower(self, limits: Limits) -> Limits:
+        return msgspec.structs.replace(
+            limits,
+            rows=min(limits.rows, self.rows or limits.rows),
+            bytes=min(limits.bytes, self.bytes or limits.bytes),
+        )
+
+
 class Weight(msgspec.Struct, kw_only=True, gc=False):
     """What a row, or several, take of the limits, and of the money: `tokens` of input, estimated,
     `max_output` that the answers may have at most, and `unbounded`, how many answers (a row may ask

@@ -23,8 +23,7 @@ from functions.aws.outside import AlertTopic, EventBus, JobWorkflow, SecretKeys
 from functions.aws.quotas import DynamoQuotas
 from functions.aws.rollups import DynamoRollups
 from functions.batch.ports import Dialect, Provider
-from functions.batch.reading.sharding import Caps
-from functions.batch.rows import Group, Limits
+from functions.batch.rows import Caps, Group, Limits
 from functions.batch.sending.pausing import Pauses
 from functions.batch.sending.reserving import Reserver
 from functions.providers.anthropic.dialect import AnthropicDialect

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.batch.money import picodollars
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from tests.support.crashing import PORTS, Call, CrashWorld, Point, Tripwire, Watched, points
 from tests.support.driver import World
 from tests.support.lines import jsonl

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from functions.batch.money import DOLLAR, picodollars
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from tests.support.crashing import Call, CrashWorld, Point, Tripwire, Watched, points
 from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twin_provider import TwinDialect, TwinProvider

@@ -12,7 +12,7 @@ from functions.batch.deadline import Remaining, unlimited
 from functions.batch.model import Job
 from functions.batch.money import JobLimits, picodollars
 from functions.batch.outgrown import ONE_CALL
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending.submission import Submitter
 from functions.batch.spending.canary import ABOVE
 from tests.support.crashing import Call, CrashWorld, Point, Tripwire

@@ -12,7 +12,7 @@ import pytest
 
 from functions.batch.errors import Unavailable
 from functions.batch.ports import Provider
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending import laps
 from functions.providers.anthropic.client import AnthropicProvider, make_client
 from functions.providers.anthropic.dialect import AnthropicDialect

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from functions.batch.model import ShardStep
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending import laps
 from functions.providers.openai.client import OpenAIProvider, make_client
 from functions.providers.openai.dialect import OpenAIDialect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from tests.support.driver import World
 from tests.support.lines import body, digest, embedding, jsonl, line
 from tests.support.simulator import Simulator

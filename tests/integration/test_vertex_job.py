@@ -16,7 +16,7 @@ import pytest
 from functions.batch.errors import AccountBlocked
 from functions.batch.model import Tag
 from functions.batch.ports import Provider
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.dialect import VertexDialect
 from tests.support.driver import World

@@ -20,7 +20,7 @@ from functions.batch.ports import Dialect, Provider, Recipes
 from functions.batch.reading.intake import Upload, take_in
 from functions.batch.reading.planning import WAIT_SECONDS, Plan, Planner
 from functions.batch.reading.range_input import RangeOfInput
-from functions.batch.reading.sharding import Caps, shard_range
+from functions.batch.reading.sharding import shard_range
 from functions.batch.reading.unpacking import MAX_GZ_BYTES, MAX_UNZIPPED_BYTES
 from functions.batch.repeats.deduping import dedupe
 from functions.batch.repeats.remembering import remember
@@ -28,7 +28,7 @@ from functions.batch.results.assembling import Assembler
 from functions.batch.results.cutting import Cutter, HowToAssemble
 from functions.batch.results.reporting import Reporter
 from functions.batch.results.slicing import Joiner, Slicer
-from functions.batch.rows import Group, Limits
+from functions.batch.rows import Caps, Group, Limits
 from functions.batch.sending import laps
 from functions.batch.sending.pausing import Pauses
 from functions.batch.sending.polling import Poller

@@ -8,8 +8,7 @@ import pytest
 
 from functions.batch.money import DOLLAR, dollars, picodollars
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.reading.sharding import Caps
-from functions.batch.rows import Group, Weight
+from functions.batch.rows import Caps, Group, Weight
 from functions.batch.spending.estimating import HIGHEST_INPUT, LOWEST_INPUT, estimate, stored_prices
 from tests.support.lines import jsonl
 from tests.support.money_twins import rates_of

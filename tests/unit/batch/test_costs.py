@@ -11,7 +11,7 @@ import pytest
 
 from functions.batch.model import BatchState, ProviderObject, Shard, now
 from functions.batch.money import Bill
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending import laps
 from functions.batch.spending.rollups import sums, turnaround
 from tests.support.driver import World

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from functions.batch import layout
 from functions.batch.money import DOLLAR, picodollars
-from functions.batch.reading.sharding import Caps
 from functions.batch.repeats.deduped import find_deduped
-from functions.batch.rows import Group, StoredAnswer
+from functions.batch.rows import Caps, Group, StoredAnswer
 from functions.batch.spending.canary import ABOVE
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World

@@ -9,7 +9,7 @@ from itertools import groupby
 import msgspec
 import pytest
 
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from functions.batch.sending.shard_files import shard_rows
 from tests.support.driver import World
 from tests.support.lines import jsonl

@@ -10,9 +10,8 @@ import pytest
 
 from functions.batch.money import Bill, Estimate
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.reading.sharding import Caps
 from functions.batch.recipe import SharedPrefix, StoredRecipe
-from functions.batch.rows import Group, Limits, Weight
+from functions.batch.rows import Caps, Group, Limits, Weight
 from functions.batch.sending import priming
 from functions.batch.sending.reconcile import pack
 from functions.batch.spending import canary

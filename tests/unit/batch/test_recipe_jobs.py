@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch.reading.planning import WAIT_LAPS, WAIT_SECONDS
-from functions.batch.reading.sharding import Caps
 from functions.batch.recipe import MadeRow, StoredRecipe
+from functions.batch.rows import Caps
 from functions.providers.openai.dialect import OpenAIDialect
 from functions.providers.vertex.dialect import VertexDialect
 from functions.recipes.adapter import RecipeFiles

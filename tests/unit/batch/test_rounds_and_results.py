@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from functions.batch import layout
 from functions.batch.errors import Missing, ProviderError, Unavailable
 from functions.batch.model import MAX_RESENDS, BatchState, ProviderObject, Reason
-from functions.batch.reading.sharding import Caps
 from functions.batch.results.assembling import INDEX_UP_TO
 from functions.batch.results.reporting import Failure
-from functions.batch.rows import Group, Limits, Weight
+from functions.batch.rows import Caps, Group, Limits, Weight
 from functions.batch.sending import laps
 from functions.batch.sending.reconcile import MOST_INLINE, pack
 from functions.batch.sending.reruns import MAX_READS

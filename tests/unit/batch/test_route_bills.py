@@ -9,7 +9,7 @@ import pytest
 
 from functions.batch.money import DOLLAR, picodollars
 from functions.batch.pricing import Rates
-from functions.batch.reading.sharding import Caps
+from functions.batch.rows import Caps
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of

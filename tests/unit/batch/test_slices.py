@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from functions.batch import layout
 from functions.batch.errors import UploadGone
 from functions.batch.outgrown import ONE_CALL
-from functions.batch.reading.sharding import Caps
 from functions.batch.results.assembling import Assembler
 from functions.batch.results.cutting import MOST_SLICES, Cut, cut_evenly
 from functions.batch.results.pieces import LEAST_PIECE, MOST_PIECES, PieceWriter
-from functions.batch.rows import INLINE_BYTES
+from functions.batch.rows import INLINE_BYTES, Caps
 from functions.batch.streams.lines import pack_keyed, row_key
 from functions.batch.streams.merging import Between, merged
 from functions.batch.streams.seeking import before_key

@@ -15,8 +15,7 @@ from functions.batch.errors import InvalidRow
 from functions.batch.ports import Dialect
 from functions.batch.reading.looking import decode
 from functions.batch.reading.moulds import Moulds, mould_of
-from functions.batch.reading.sharding import Caps
-from functions.batch.rows import Weight
+from functions.batch.rows import Caps, Weight
 from functions.batch.streams import lines as lines_module
 from functions.handlers.wiring import DIALECTS
 from functions.providers.fields import MOST_MODEL
