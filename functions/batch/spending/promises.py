@@ -70,11 +70,16 @@ class Keeper:
 
 def _refusal(job: Job, most: int, committed: int) -> Refusal:
     capped = job.limits is not None and job.limits.max_cost_usd is not None
-    bound = "max_cost_usd" if capped else "the budget"
+    if capped:
+        code, bound = "over_max_cost", "its max_cost_usd"
+        mend = "Raise it and drop failed.jsonl (or failed.csv) again."
+    else:
+        code, bound = "over_budget", "what it committed to the budget when it started"
+        mend = "Drop failed.jsonl (or failed.csv) again: a new job commits what is known by now."
     return Refusal(
-        code="over_max_cost" if capped else "over_budget",
-        message=f"The job may cost {shown(most)} at most, {shown(committed)} of it is spent or "
-        f"promised to other rows, and this row could cost more than is left: it was not sent. "
-        f"Raise {bound} and drop failed.jsonl (or failed.csv) again.",
+        code=code,
+        message=f"The job may cost {shown(most)} at most, {bound}. {shown(committed)} of it is "
+        f"spent or promised to other rows, and this row could cost more than is left: it was not "
+        f"sent. {mend}",
         then="fail",
     )
