@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from .engine import Engine
 from .server import Server, tls_context
 from .settings import Settings
-from .store import World
+from .world import World
 
 
 def _arguments() -> argparse.Namespace:
@@ -27,9 +28,9 @@ def main() -> None:
     arguments = _arguments()
     settings = Settings(batch_seconds=arguments.batch_seconds, seed=arguments.seed)
     tls = tls_context(arguments.certfile, arguments.keyfile) if arguments.certfile else None
-    world = World(settings, arguments.journal)
+    engine = Engine(settings, arguments.journal)
     try:
-        server = Server((arguments.host, arguments.port), world, tls)
+        server = Server((arguments.host, arguments.port), World(engine), tls)
         stop = threading.Event()
 
         def finish(number: int, frame: FrameType | None) -> None:
@@ -43,7 +44,7 @@ def main() -> None:
         server.shutdown()
         server.server_close()
     finally:
-        world.close()
+        engine.close()
 
 
 if __name__ == "__main__":

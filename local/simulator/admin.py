@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from .faults import Fault
-from .store import World
-from .wire import ApiError, Reply, Request, Route
+from .routes import Route
+from .wire import ApiError, Reply, Request
+from .world import World
 
 
 def render(error: ApiError) -> Reply:
@@ -19,29 +20,29 @@ def arm(world: World, request: Request) -> Reply:
         fault = msgspec.convert(request.json(), Fault)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error)) from None
-    world.faults.arm(fault)
-    return Reply.json({"armed": world.faults.armed()})
+    world.engine.faults.arm(fault)
+    return Reply.json({"armed": world.engine.faults.armed()})
 
 
 def armed(world: World, request: Request) -> Reply:
-    return Reply.json({"armed": world.faults.armed()})
+    return Reply.json({"armed": world.engine.faults.armed()})
 
 
 def disarm(world: World, request: Request) -> Reply:
-    world.faults.disarm()
+    world.engine.faults.disarm()
     return Reply.json({"armed": []})
 
 
 def change(world: World, request: Request) -> Reply:
     try:
-        world.change(request.json())
+        world.engine.change(request.json())
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error)) from None
     return settings(world, request)
 
 
 def settings(world: World, request: Request) -> Reply:
-    return Reply.json(world.settings)
+    return Reply.json(world.engine.settings)
 
 
 def reset(world: World, request: Request) -> Reply:
@@ -50,7 +51,7 @@ def reset(world: World, request: Request) -> Reply:
 
 
 def ledger(world: World, request: Request) -> Reply:
-    return Reply.json(world.ledger.shown(world.settings.prices))
+    return Reply.json(world.engine.ledger.shown(world.engine.settings.prices))
 
 
 def health(world: World, request: Request) -> Reply:

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from . import anthropic_rows
-from .anthropic_batches import Batch
+from .anthropic_records import Batch
 from .anthropic_rows import ERROR_TYPES, error_body
 from .faults import LOOKS_MARKED, batch_fault
-from .store import World
-from .wire import ApiError, Reply, Request, Route, file_reply
-from .work import Rows
+from .routes import Route
+from .rows import Rows
+from .wire import ApiError, Reply, Request, file_reply
+from .world import World
 
 MAX_REQUESTS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -40,7 +41,7 @@ def authorize(world: World, request: Request) -> None:
     key = request.bearer() or request.headers.get("x-api-key")
     if not key:
         raise ApiError(401, "x-api-key header is required")
-    if not key.startswith("sk-") or key in world.settings.revoked_keys:
+    if not key.startswith("sk-") or key in world.engine.settings.revoked_keys:
         raise ApiError(401, "invalid x-api-key")
     version = request.headers.get("anthropic-version")
     if not version:
@@ -62,7 +63,7 @@ DECODER = msgspec.json.Decoder(Create)
 
 
 def create(world: World, request: Request) -> Reply:
-    path = world.spool.path("anthropic-request")
+    path = world.engine.spool.path("anthropic-request")
     try:
         size = request.body.save(path, limit=MAX_BYTES)
         if size > MAX_BYTES:
@@ -70,7 +71,7 @@ def create(world: World, request: Request) -> Reply:
         rows, slow = _parse(world, path, size)
     finally:
         path.unlink(missing_ok=True)
-    limit = world.settings.anthropic_queue_limit
+    limit = world.engine.settings.anthropic_queue_limit
     if limit is not None and world.anthropic.processing() + len(rows) > limit:
         rows.path.unlink()
         raise ApiError(
@@ -106,7 +107,7 @@ def _parse(world: World, path: Path, size: int) -> tuple[Rows, dict[int, float]]
 
 
 def _store(world: World, wanted: Create) -> tuple[Rows, dict[int, float]]:
-    rows = Rows(world.spool.path("anthropic-rows"))
+    rows = Rows(world.engine.spool.path("anthropic-rows"))
     slow: dict[int, float] = {}
     seen: set[str] = set()
     offset = 0
@@ -135,7 +136,7 @@ def _check(index: int, item: Item, seen: set[str]) -> None:
 
 def _marked(world: World, index: int, line: bytes) -> float:
     text = anthropic_rows.user_text(msgspec.json.decode(line)["params"])
-    marks = world.faults.marks("anthropic", line, text, stage="check")
+    marks = world.engine.faults.marks("anthropic", line, text, stage="check")
     if "poison" in marks:
         raise ApiError(400, f"requests.{index}.params: this request cannot be processed")
     if "poison_unnamed" in marks:
@@ -145,14 +146,14 @@ def _marked(world: World, index: int, line: bytes) -> float:
 
 def _batch(world: World, request: Request) -> Batch:
     batch = world.anthropic.batches.get(request.params["id"])
-    if batch is None or world.faults.is_gone(batch.id):
+    if batch is None or world.engine.faults.is_gone(batch.id):
         raise ApiError(404, f"Message Batch {request.params['id']} not found.")
     return batch
 
 
 def retrieve(world: World, request: Request) -> Reply:
     batch = _batch(world, request)
-    world.ledger.poll(batch.id, time.time())
+    world.engine.ledger.poll(batch.id, time.time())
     return Reply.json(batch.shown(request.base_url))
 
 
@@ -160,7 +161,7 @@ def list_batches(world: World, request: Request) -> Reply:
     limit = request.number("limit", 20, 1, 1000)
     with world.anthropic.lock:
         batches = list(world.anthropic.batches.values())
-    batches = [batch for batch in reversed(batches) if not world.faults.is_gone(batch.id)]
+    batches = [batch for batch in reversed(batches) if not world.engine.faults.is_gone(batch.id)]
     after, before = request.argument("after_id"), request.argument("before_id")
     if after and before:
         raise ApiError(400, "Only one of before_id and after_id may be given.")
@@ -201,7 +202,7 @@ def delete(world: World, request: Request) -> Reply:
     if batch.status != "ended":
         message = f"Message Batch {batch.id} cannot be deleted while it is {batch.status}."
         raise ApiError(400, message)
-    if world.faults.is_undeletable(batch.id):
+    if world.engine.faults.is_undeletable(batch.id):
         raise ApiError(500, "Internal server error")
     world.anthropic.delete(batch)
     return Reply.json({"id": batch.id, "type": "message_batch_deleted"})
@@ -209,9 +210,9 @@ def delete(world: World, request: Request) -> Reply:
 
 def results(world: World, request: Request) -> Reply:
     batch = _batch(world, request)
-    if batch.status != "ended" or batch.work is None:
+    if batch.status != "ended":
         raise ApiError(404, f"Message Batch {batch.id} has no results yet.")
-    return file_reply(batch.work.results, request, "application/x-jsonl")
+    return file_reply(batch.results, request, "application/x-jsonl")
 
 
 def _route(operation: str, method: str, path: str, handle: Any, target: str | None = None) -> Route:

@@ -1,19 +1,17 @@
 """How the requests of a message batch are validated and answered, one result line each."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
 from . import answers
 from .answers import Json
+from .anthropic_records import Batch
+from .engine import Engine
 from .faults import Marks
 from .ledger import Usage
 from .prompt_cache import Breakpoint, CacheUse
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from .anthropic_batches import Batch
-    from .store import World
 
 ERROR_TYPES = {
     400: "invalid_request_error",
@@ -140,11 +138,9 @@ def user_text(params: Json) -> str:
 class RowWork:
     """Appends result lines as rows are done; counts by result type."""
 
-    def __init__(self, world: "World", batch: "Batch") -> None:
-        self.world = world
+    def __init__(self, engine: Engine, batch: Batch) -> None:
+        self.engine = engine
         self.batch = batch
-        self.results = world.spool.path("anthropic-results")
-        self.results.touch()
 
     def work(self, indices: list[int]) -> None:
         for _, raw in self.batch.rows.read(indices):
@@ -157,9 +153,9 @@ class RowWork:
     def _row(self, raw: bytes) -> None:
         row: Json = msgspec.json.decode(raw)
         custom_id, params = row["custom_id"], row["params"]
-        marks = self.world.faults.marks("anthropic", raw, user_text(params))
+        marks = self.engine.faults.marks("anthropic", raw, user_text(params))
         if "missing" in marks:
-            self.world.ledger.row("anthropic", "missing")
+            self.engine.ledger.row("anthropic", "missing")
         elif "expired" in marks:
             self._write(custom_id, {"type": "expired"})
         elif "null_error" in marks or marks.values.get("status") == "0":
@@ -174,11 +170,11 @@ class RowWork:
                 return {"type": "succeeded", "message": self._answer(params, marks)}
         except answers.MALFORMED as error:
             refused = "invalid_request_error", f"The request is malformed: {error}"
-        error_id = self.world.new_id("req_", 24)
+        error_id = self.engine.new_id("req_", 24)
         return {"type": "errored", "error": error_body(*refused, error_id)}
 
     def _refused(self, params: Json, marks: Marks) -> tuple[str, str] | None:
-        settings = self.world.settings
+        settings = self.engine.settings
         if "status" in marks:
             status = int(marks.number("status"))
             return ERROR_TYPES.get(status, "api_error"), f"The request failed with {status}."
@@ -197,15 +193,15 @@ class RowWork:
         digest = answers.digest(params)
         content, stop = self._content(params, marks, digest)
         counted = sum(answers.tokens_in(block) for block in blocks(params))
-        cache = self.world.prefixes.explicit(breakpoints(params))
+        cache = self.engine.prefixes.explicit(breakpoints(params), self.engine.settings)
         plain = counted - cache.read - cache.written_5m - cache.written_1h
         output = answers.tokens_in([block.get("text", block.get("input")) for block in content])
         usage = Usage(plain, output, cache.read, cache.written_5m, cache.written_1h)
         tier = "standard" if "standard" in marks else "batch"
         charged_as = "" if tier == "batch" else tier
-        self.world.ledger.answered("anthropic", self.batch.id, model, digest, usage, charged_as)
+        self.engine.ledger.answered("anthropic", self.batch.id, model, digest, usage, charged_as)
         return {
-            "id": self.world.new_id("msg_", 24),
+            "id": self.engine.new_id("msg_", 24),
             "type": "message",
             "role": "assistant",
             "model": model,
@@ -222,7 +218,7 @@ class RowWork:
             if forced and answers.dig(tool, "name") == forced:
                 schema: Json = answers.dig(tool, "input_schema") or {}
                 value = answers.fitting(schema, digest, f"echo {digest} {text[: answers.ECHOED]}")
-                new_id = self.world.new_id("toolu_", 24)
+                new_id = self.engine.new_id("toolu_", 24)
                 block = {"type": "tool_use", "id": new_id, "name": forced, "input": value}
                 return [block], "tool_use"
         schema = answers.first(
@@ -236,10 +232,10 @@ class RowWork:
     def _write(self, custom_id: str, result: Json) -> None:
         self.batch.counts[result["type"]] += 1
         line = {"custom_id": custom_id, "result": result}
-        with self.results.open("ab") as file:
+        with self.batch.results.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
         kind = result["type"]
-        self.world.ledger.row("anthropic", "answered" if kind == "succeeded" else kind)
+        self.engine.ledger.row("anthropic", "answered" if kind == "succeeded" else kind)
 
 
 def _usage(plain: int, output: int, cache: CacheUse, tier: str) -> Json:

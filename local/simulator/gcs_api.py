@@ -12,8 +12,10 @@ import msgspec
 from . import multipart
 from .answers import Json
 from .gcs_store import Upload
-from .store import World
-from .wire import CHUNK, ApiError, Reply, Request, Route, file_reply
+from .routes import Route
+from .spool import CHUNK
+from .wire import ApiError, Reply, Request, file_reply
+from .world import World
 
 PAGE = 1000
 CHUNK_UNIT = 256 * 1024
@@ -36,7 +38,9 @@ def render(error: ApiError) -> Reply:
 
 def authorize(world: World, request: Request) -> None:
     token = request.bearer()
-    if token in world.settings.revoked_keys or (not token and world.settings.require_google_token):
+    if token in world.engine.settings.revoked_keys or (
+        not token and world.engine.settings.require_google_token
+    ):
         message = "Anonymous caller does not have access to the Google Cloud Storage object."
         raise ApiError(401, message, headers={"www-authenticate": "Bearer"})
 
@@ -124,7 +128,7 @@ def delete(world: World, request: Request) -> Reply:
     generation = request.argument("generation")
     found = world.gcs.find(request.params["bucket"], request.params["name"], generation)
     world.gcs.check_match(found.bucket, found.name, request.argument("ifGenerationMatch"))
-    if world.faults.is_undeletable(found.name):
+    if world.engine.faults.is_undeletable(found.name):
         raise ApiError(403, "Object is under active Temporary hold.", code="retentionPolicyNotMet")
     world.gcs.delete(found)
     return Reply(204)
@@ -152,7 +156,7 @@ def _name(wanted: Json, request: Request) -> str:
 
 def _upload_multipart(world: World, request: Request) -> Reply:
     boundary = multipart.boundary_of(request.headers.get("content-type"), "related")
-    path = world.spool.path("gcs-object")
+    path = world.engine.spool.path("gcs-object")
     form = multipart.read(request.body, boundary, path, lambda part, _: part == 1)
     try:
         wanted: Json = msgspec.json.decode(form.fields.get("0") or "{}")
@@ -168,7 +172,7 @@ def _upload_multipart(world: World, request: Request) -> Reply:
 
 def _upload_media(world: World, request: Request) -> Reply:
     name = _name({}, request)
-    path = world.spool.path("gcs-object")
+    path = world.engine.spool.path("gcs-object")
     request.body.save(path)
     wanted = {"contentType": request.headers.get("content-type")}
     match = request.argument("ifGenerationMatch")
@@ -182,9 +186,11 @@ def _start_resumable(world: World, request: Request) -> Reply:
     match = request.argument("ifGenerationMatch")
     world.gcs.check_match(bucket_name, name, match)
     wanted.setdefault("contentType", request.headers.get("x-upload-content-type"))
-    path = world.spool.path("gcs-upload")
+    path = world.engine.spool.path("gcs-upload")
     path.touch()
-    unfinished = Upload(world.new_id("up", 32), bucket_name, {**wanted, "name": name}, match, path)
+    unfinished = Upload(
+        world.engine.new_id("up", 32), bucket_name, {**wanted, "name": name}, match, path
+    )
     world.gcs.uploads[unfinished.id] = unfinished
     url = f"{_root(request)}/upload/storage/v1/b/{bucket_name}/o"
     headers = {"location": f"{url}?uploadType=resumable&upload_id={unfinished.id}"}

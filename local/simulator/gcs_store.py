@@ -6,17 +6,17 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
 
 from .answers import Json
+from .engine import Engine
 from .ledger import Thing
-from .wire import CHUNK, ApiError
-
-if TYPE_CHECKING:
-    from .store import World
+from .spool import CHUNK
+from .timestamps import rfc3339
+from .wire import ApiError
 
 
 @dataclass
@@ -67,11 +67,6 @@ class Stored:
         return base64.b64encode(f"{self.generation}/{self.metageneration}".encode()).decode()
 
 
-def rfc3339(seconds: float) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1e6):06d}Z"
-
-
 @dataclass
 class Upload:
     """A resumable upload whose bytes are not all there yet."""
@@ -91,15 +86,15 @@ class Upload:
 class Gcs:
     """Every bucket exists, except those that the settings call missing."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.objects: dict[tuple[str, str], Stored] = {}
         self.uploads: dict[str, Upload] = {}
         self.lock = threading.RLock()
         self._generation = int(time.time() * 1e6)
 
     def check_bucket(self, bucket: str) -> None:
-        if bucket in self.world.settings.missing_buckets:
+        if bucket in self.engine.settings.missing_buckets:
             raise ApiError(404, "The specified bucket does not exist.", code="notFound")
 
     def find(self, bucket: str, name: str, generation: str | None = None) -> Stored:
@@ -154,7 +149,7 @@ class Gcs:
             raise
         if replaced:
             self._forget(replaced)
-        self.world.ledger.created(
+        self.engine.ledger.created(
             Thing("gcs", kind, stored.id, f"{bucket}/{name}", stored.created, stored.size)
         )
         return stored
@@ -171,7 +166,7 @@ class Gcs:
 
     def _forget(self, stored: Stored) -> None:
         stored.path.unlink(missing_ok=True)
-        self.world.ledger.deleted("gcs", stored.id, time.time())
+        self.engine.ledger.deleted("gcs", stored.id, time.time())
 
     def names(self, bucket: str, prefix: str = "") -> list[str]:
         with self.lock:

@@ -9,11 +9,12 @@ import msgspec
 
 from . import multipart
 from .faults import batch_fault
-from .openai_batches import TERMINAL, Batch, File
 from .openai_bodies import ENDPOINTS
 from .openai_check import error_body
-from .store import World
-from .wire import ApiError, Reply, Request, Route, file_reply
+from .openai_records import TERMINAL, Batch, File
+from .routes import Route
+from .wire import ApiError, Reply, Request, file_reply
+from .world import World
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 MAX_FILE = 512 * 1024 * 1024
@@ -44,7 +45,7 @@ def authorize(world: World, request: Request) -> None:
             "You didn't provide an API key. You need to provide your API key in an Authorization "
             "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
         )
-    if not key.startswith("sk-") or key in world.settings.revoked_keys:
+    if not key.startswith("sk-") or key in world.engine.settings.revoked_keys:
         shown = f"{key[:3]}{'*' * max(4, len(key) - 7)}{key[-4:]}"
         raise ApiError(
             401,
@@ -71,7 +72,7 @@ def _expiry(anchor: Any, seconds: Any, param: str) -> int | None:
 
 def upload(world: World, request: Request) -> Reply:
     boundary = multipart.boundary_of(request.headers.get("content-type"), "form-data")
-    path = world.spool.path("openai-file")
+    path = world.engine.spool.path("openai-file")
     form = multipart.read(
         request.body, boundary, path, lambda _, options: options.get(b"name") == b"file"
     )
@@ -148,7 +149,7 @@ def _page(items: "list[File] | list[Batch]", request: Request, default: int, hig
 
 def delete_file(world: World, request: Request) -> Reply:
     file = _file(world, request)
-    if world.faults.is_undeletable(file.id):
+    if world.engine.faults.is_undeletable(file.id):
         raise ApiError(500, "The server had an error while processing your request.")
     world.openai.delete_file(file)
     return Reply.json({"id": file.id, "object": "file", "deleted": True})
@@ -210,9 +211,9 @@ def _check_metadata(metadata: dict[str, str] | None) -> None:
 
 def _input_file(world: World, file_id: str) -> File:
     file = world.openai.files.get(file_id)
-    visible = file and time.time() - file.created >= world.settings.visible_after_seconds
+    visible = file and time.time() - file.created >= world.engine.settings.visible_after_seconds
     if file is None or not visible:
-        status = world.settings.unknown_input_file_status
+        status = world.engine.settings.unknown_input_file_status
         raise ApiError(status, f"No such File object: {file_id}", param="input_file_id")
     if file.purpose != "batch":
         message = f"Invalid file purpose: '{file.purpose}'. Expected 'batch'."
@@ -222,21 +223,21 @@ def _input_file(world: World, file_id: str) -> File:
 
 def _batch(world: World, request: Request) -> Batch:
     batch = world.openai.batches.get(request.params["id"])
-    if batch is None or world.faults.is_gone(batch.id):
+    if batch is None or world.engine.faults.is_gone(batch.id):
         raise ApiError(404, f"No batch found with id '{request.params['id']}'.", param="batch_id")
     return batch
 
 
 def retrieve_batch(world: World, request: Request) -> Reply:
     batch = _batch(world, request)
-    world.ledger.poll(batch.id, time.time())
+    world.engine.ledger.poll(batch.id, time.time())
     return Reply.json(batch.shown())
 
 
 def list_batches(world: World, request: Request) -> Reply:
     with world.openai.lock:
         batches = list(world.openai.batches.values())
-    batches = [batch for batch in reversed(batches) if not world.faults.is_gone(batch.id)]
+    batches = [batch for batch in reversed(batches) if not world.engine.faults.is_gone(batch.id)]
     return _page(batches, request, default=20, high=100)
 
 

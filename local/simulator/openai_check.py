@@ -9,8 +9,8 @@ import msgspec
 from . import openai_bodies
 from .answers import Json
 from .faults import Faults
+from .rows import Rows, lines
 from .settings import Settings
-from .work import Rows, lines
 
 MAX_ROWS = 50_000
 MAX_BYTES = 209_715_200

@@ -1,18 +1,14 @@
 """How the rows of an OpenAI batch are answered and written to its two files."""
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from . import answers, openai_bodies, openai_check
 from .answers import Json
+from .engine import Engine
 from .faults import Marks
-from .work import Rows
-
-if TYPE_CHECKING:
-    from .openai_batches import Batch
-    from .store import World
+from .openai_records import Batch, Results
 
 GIVEN_UP = {
     "batch_expired": "This request could not be executed before the completion window expired.",
@@ -34,28 +30,24 @@ POLICY = "Your request was rejected as a result of our safety system."
 class RowWork:
     """Appends to the output and error file as rows are done; `work` is called part by part."""
 
-    def __init__(self, world: "World", batch: "Batch", rows: Rows) -> None:
-        self.world = world
+    def __init__(self, engine: Engine, batch: Batch, results: Results) -> None:
+        self.engine = engine
         self.batch = batch
-        self.rows = rows
-        self.output = world.spool.path("openai-output")
-        self.errors = world.spool.path("openai-error")
-        self.expired = 0
-        self._lock = threading.Lock()
+        self.results = results
 
     def work(self, indices: list[int]) -> None:
-        with self._lock:
-            for _, raw in self.rows.read(indices):
+        with self.results.lock:
+            for _, raw in self.results.rows.read(indices):
                 self._row(raw)
 
     def give_up(self, indices: list[int], code: str) -> None:
         """Their rows count neither as completed nor as failed, as seen at the provider."""
-        with self._lock:
-            for _, raw in self.rows.read(indices):
+        with self.results.lock:
+            for _, raw in self.results.rows.read(indices):
                 self._unanswered(msgspec.json.decode(raw)["custom_id"], code)
 
     def _unanswered(self, custom_id: str, code: str) -> None:
-        self.expired += code == "batch_expired"
+        self.results.expired += code == "batch_expired"
         error = {"code": code, "message": GIVEN_UP[code]}
         self._write(custom_id, None, error, code)
 
@@ -63,9 +55,9 @@ class RowWork:
         row: Json = msgspec.json.decode(raw)
         custom_id, body = row["custom_id"], row["body"]
         text = openai_bodies.user_text(body)
-        marks = self.world.faults.marks("openai", raw, text)
+        marks = self.engine.faults.marks("openai", raw, text)
         if "missing" in marks:
-            self.world.ledger.row("openai", "missing")
+            self.engine.ledger.row("openai", "missing")
         elif "expired" in marks:
             self._unanswered(custom_id, "batch_expired")
         elif "null_error" in marks:
@@ -93,13 +85,13 @@ class RowWork:
         if "policy" in marks:
             kind = "invalid_request_error"
             return 400, openai_check.error_body(POLICY, kind, None, "content_policy_violation")
-        if "openai" in self.world.settings.out_of_credit:
+        if "openai" in self.engine.settings.out_of_credit:
             kind = "insufficient_quota"
             return 429, openai_check.error_body(NO_CREDIT, kind, None, "insufficient_quota")
         return openai_check.refusal(body, self.batch.endpoint)
 
     def _http(self, custom_id: str, status: int, body: Json) -> None:
-        request_id = self.world.new_id("", 32) if status else ""
+        request_id = self.engine.new_id("", 32) if status else ""
         response = {"status_code": status, "request_id": request_id, "body": body}
         if status == 0:
             # Counted as completed although it stands in the error file: so it was reported.
@@ -110,12 +102,14 @@ class RowWork:
 
     def _answer(self, custom_id: str, body: Json, marks: Marks) -> None:
         model = str(body.get("model", self.batch.model or ""))
-        cached = self.world.prefixes.implicit(model, openai_bodies.prefix(body))
-        new_id = self.world.new_id("", 24)
+        cached = self.engine.prefixes.implicit(
+            model, openai_bodies.prefix(body), self.engine.settings
+        )
+        new_id = self.engine.new_id("", 24)
         answer = openai_bodies.Answer(self.batch.endpoint, body, marks, cached, new_id)
         response = {
             "status_code": 200,
-            "request_id": self.world.new_id("", 32),
+            "request_id": self.engine.new_id("", 32),
             "body": answer.body,
         }
         self.batch.completed += 1
@@ -125,18 +119,18 @@ class RowWork:
             output=answer.usage.output,
             reasoning=answer.reasoning,
         )
-        self.world.ledger.answered("openai", self.batch.id, model, answer.digest, answer.usage)
+        self.engine.ledger.answered("openai", self.batch.id, model, answer.digest, answer.usage)
         self._write(custom_id, response, None, "answered", good=True)
 
     def _write(
         self, custom_id: str, response: Any, error: Any, outcome: str, *, good: bool = False
     ) -> None:
         line = {
-            "id": self.world.new_id("batch_req_", 32),
+            "id": self.engine.new_id("batch_req_", 32),
             "custom_id": custom_id,
             "response": response,
             "error": error,
         }
-        with (self.output if good else self.errors).open("ab") as file:
+        with (self.results.output if good else self.results.errors).open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
-        self.world.ledger.row("openai", outcome)
+        self.engine.ledger.row("openai", outcome)

@@ -10,12 +10,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .answers import digest, tokens
-
-if TYPE_CHECKING:
-    from .store import World
+from .settings import Settings
 
 BLOCK = 128
 """OpenAI counts cached tokens in steps of this size."""
@@ -38,12 +35,11 @@ class CacheUse:
 
 
 class Prefixes:
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    def __init__(self, seed: int) -> None:
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
         self._beside = threading.local()
-        self._luck = random.Random(world.settings.seed)
+        self._luck = random.Random(seed)
 
     @contextmanager
     def side_by_side(self) -> Generator[None]:
@@ -67,30 +63,28 @@ class Prefixes:
         else:
             written[key] = max(written.get(key, 0.0), seconds)
 
-    def implicit(self, model: str, prefix: str) -> int:
+    def implicit(self, model: str, prefix: str, settings: Settings) -> int:
         """Returns the cached tokens of an automatic cache, and keeps the prefix for next time."""
-        settings = self._world.settings
         if len(prefix) < settings.cache_minimum_tokens:
             return 0
         count = tokens(prefix)
         if count < settings.cache_minimum_tokens:
             return 0
-        hit = self.use(f"implicit {model} {digest(prefix)}", settings.cache_5m_seconds)
+        hit = self._use(f"implicit {model} {digest(prefix)}", settings)
         return count // BLOCK * BLOCK if hit else 0
 
-    def use(self, key: str, seconds: float) -> bool:
-        """Whether `key` was still kept; either way it is kept for `seconds` from now."""
+    def _use(self, key: str, settings: Settings) -> bool:
+        """Whether `key` was still kept; either way it is kept from now on."""
         now = time.time()
         with self._lock:
             hit = self._until.get(key, 0.0) > now
-            hit = hit and self._luck.random() < self._world.settings.cache_hit_rate
-            self._keep(key, seconds, now)
+            hit = hit and self._luck.random() < settings.cache_hit_rate
+            self._keep(key, settings.cache_5m_seconds, now)
             return hit
 
-    def explicit(self, breakpoints: list[Breakpoint]) -> CacheUse:
+    def explicit(self, breakpoints: list[Breakpoint], settings: Settings) -> CacheUse:
         """Reads the longest prefix still kept and writes the longer ones; prefixes under the
         minimum are neither."""
-        settings = self._world.settings
         reading = True
         written = {True: 0, False: 0}
         read = before = 0

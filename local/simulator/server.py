@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from . import admin, anthropic_api, gcs_api, openai_api, vertex_api
 from .faults import Fault
-from .store import World
-from .wire import ApiError, Body, Reply, Request, Route
+from .routes import Route
+from .wire import ApiError, Body, Reply, Request
+from .world import World
 
 APIS: dict[str, ModuleType] = {
     "openai": openai_api,
@@ -101,12 +102,12 @@ class Handler(BaseHTTPRequestHandler):
             status, reason = 0, str(error)
             self._hang_up()
         if route is not None and route.provider != "admin":
-            world = self.server.world
-            world.ledger.call(route.provider, route.operation, status, started, reason)
+            engine = self.server.world.engine
+            engine.ledger.call(route.provider, route.operation, status, started, reason)
             named = {"provider": route.provider, "operation": route.operation, "status": status}
             faults = [fault.kind for fault in request.faults]
             seconds = round(time.time() - started, 4)
-            world.log({**entry, **named, "faults": faults, "seconds": seconds})
+            engine.log({**entry, **named, "faults": faults, "seconds": seconds})
 
     def __getattr__(self, name: str) -> Any:
         """The base class looks for a method named `do_GET` and so on."""
@@ -139,8 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             route.authorize(world, request)
         if route.provider != "admin":
             target = request.params.get(route.target) if route.target else None
-            request.faults = world.faults.take(route.provider, route.operation, target)
-            if target and world.faults.is_gone(target):
+            request.faults = world.engine.faults.take(route.provider, route.operation, target)
+            if target and world.engine.faults.is_gone(target):
                 raise ApiError(404, f"No such object: {target}", kind=NOT_FOUND.get(route.provider))
             self._before(request)
         reply = route.handle(world, request)

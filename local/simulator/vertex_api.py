@@ -7,9 +7,10 @@ from typing import Any, cast
 from . import answers, vertex_filter
 from .answers import Json
 from .faults import batch_fault
-from .store import World
-from .vertex_jobs import TERMINAL, Job
-from .wire import ApiError, Reply, Request, Route
+from .routes import Route
+from .vertex_records import TERMINAL, Job
+from .wire import ApiError, Reply, Request
+from .world import World
 
 STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -43,7 +44,9 @@ def render(error: ApiError) -> Reply:
 
 def authorize(world: World, request: Request) -> None:
     token = request.bearer()
-    if token in world.settings.revoked_keys or (not token and world.settings.require_google_token):
+    if token in world.engine.settings.revoked_keys or (
+        not token and world.engine.settings.require_google_token
+    ):
         raise ApiError(401, "Request had invalid authentication credentials.")
 
 
@@ -64,9 +67,9 @@ def create(world: World, request: Request) -> Reply:
     uris = [str(uri) for uri in cast(list[Any], source)]
     if not all(uri.startswith("gs://") for uri in [*uris, str(target)]):
         raise ApiError(400, "Cloud Storage URIs must start with gs://.")
-    if "vertex" in world.settings.out_of_credit:
+    if "vertex" in world.engine.settings.out_of_credit:
         raise ApiError(403, "This API method requires billing to be enabled.")
-    job_id = world.new_number()
+    job_id = world.engine.new_number()
     parent = f"projects/{request.params['project']}/locations/{request.params['location']}"
     fault = batch_fault(request.faults, "batch_failed", "expire_at", "stuck", "state")
     job = Job(
@@ -76,7 +79,7 @@ def create(world: World, request: Request) -> Reply:
         model,
         uris,
         str(target),
-        world.settings.batch_seconds,
+        world.engine.settings.batch_seconds,
         time.time(),
         fault,
     )
@@ -90,8 +93,8 @@ def _model(world: World, resource: Json) -> str:
         raise ApiError(400, "Required field is not set: batch_prediction_job.model")
     match = MODEL.fullmatch(name)
     short = match[1] if match else name
-    known = OWN_MODELS.match(short) or short in world.settings.known_models
-    if not match or not known or short in world.settings.closed_models:
+    known = OWN_MODELS.match(short) or short in world.engine.settings.known_models
+    if not match or not known or short in world.engine.settings.closed_models:
         raise ApiError(
             404,
             f"Publisher Model `{name}` was not found or your project does not have access to it.",
@@ -118,14 +121,14 @@ def _job(world: World, request: Request) -> Job:
         f"/batchPredictionJobs/{request.params['id']}"
     )
     job = world.vertex.jobs.get(name)
-    if job is None or world.faults.is_gone(job.id):
+    if job is None or world.engine.faults.is_gone(job.id):
         raise ApiError(404, f"The BatchPredictionJob does not exist: {name}")
     return job
 
 
 def retrieve(world: World, request: Request) -> Reply:
     job = _job(world, request)
-    world.ledger.poll(job.id, time.time())
+    world.engine.ledger.poll(job.id, time.time())
     return Reply.json(_shown(job, request))
 
 
@@ -136,7 +139,7 @@ def list_jobs(world: World, request: Request) -> Reply:
     start = int(request.argument("pageToken") or "0")
     with world.vertex.lock:
         jobs = [job for job in world.vertex.jobs.values() if job.name.startswith(parent)]
-    jobs = [job for job in reversed(jobs) if not world.faults.is_gone(job.id)]
+    jobs = [job for job in reversed(jobs) if not world.engine.faults.is_gone(job.id)]
     jobs = [job for job in jobs if not wanted or vertex_filter.matches(job, wanted)]
     page = jobs[start : start + size]
     shown: Json = {"batchPredictionJobs": [_shown(job, request) for job in page]} if page else {}
@@ -160,7 +163,7 @@ def delete(world: World, request: Request) -> Reply:
     if job.state not in TERMINAL:
         message = f"The job {job.name} is in state {job.state} and cannot be deleted."
         raise ApiError(400, message, code="FAILED_PRECONDITION")
-    if world.faults.is_undeletable(job.id):
+    if world.engine.faults.is_undeletable(job.id):
         raise ApiError(500, "Internal error encountered.")
     return _operation(world, world.vertex.delete(job))
 

@@ -2,20 +2,17 @@
 
 import fnmatch
 import re
-from typing import TYPE_CHECKING
 
 from . import answers
-from .gcs_store import rfc3339
+from .timestamps import rfc3339
+from .vertex_records import Job
 from .wire import ApiError
-
-if TYPE_CHECKING:
-    from .vertex_jobs import Job
 
 TERM = re.compile(r"([\w.\-]+)\s*(!=|>=|<=|=|:|>|<)\s*(?:\"((?:[^\"\\]|\\.)*)\"|(\S+))")
 JOINED = re.compile(r"((?:[^\"\s]|\"(?:[^\"\\]|\\.)*\")+)")
 
 
-def matches(job: "Job", text: str) -> bool:
+def matches(job: Job, text: str) -> bool:
     """OR binds closer than AND, as in Google's API guidelines."""
     return all(
         any(_term(job, part.strip()) for part in _split(clause, "OR"))
@@ -34,7 +31,7 @@ def _split(text: str, word: str) -> list[str]:
     return [" ".join(part).strip("()") for part in parts]
 
 
-def _term(job: "Job", term: str) -> bool:
+def _term(job: Job, term: str) -> bool:
     if term.startswith("NOT "):
         return not _term(job, term[4:].strip())
     match = TERM.fullmatch(term)
@@ -60,7 +57,7 @@ def _term(job: "Job", term: str) -> bool:
             return value < wanted or (operator == "<=" and value == wanted)
 
 
-def _value(job: "Job", field: str) -> str | None:
+def _value(job: Job, field: str) -> str | None:
     if field.startswith("labels."):
         return answers.dig(job.resource, "labels", field[7:])
     match field:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from .answers import Json
-from .work import Rows, lines
+from .rows import Rows, lines
 
 MAX_DEPTH = 15
 MAX_ROWS = 200_000

@@ -2,20 +2,18 @@
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
 from . import answers
 from .answers import Json
+from .engine import Engine
 from .faults import Marks
-from .gcs_store import rfc3339
 from .ledger import Usage
-from .work import Rows
-
-if TYPE_CHECKING:
-    from .store import World
-    from .vertex_jobs import Job
+from .rows import Rows
+from .timestamps import rfc3339
+from .vertex_records import Job, Predictions
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 PROMPT_FIELDS = ("contents", "systemInstruction", "system_instruction", "tools", "content")
@@ -59,13 +57,11 @@ def _coerced(value: Any) -> Any:
 class RowWork:
     """Writes each answered row to one of several files; the job uploads them when it ends."""
 
-    def __init__(self, world: "World", job: "Job", rows: Rows) -> None:
-        self.world = world
+    def __init__(self, engine: Engine, job: Job, rows: Rows, predictions: Predictions) -> None:
+        self.engine = engine
         self.job = job
         self.rows = rows
-        count = max(1, min(world.settings.vertex_files, len(rows)))
-        self.files = [world.spool.path("vertex-predictions") for _ in range(count)]
-        self.succeeded = self.failed = self.unfinished = self._written = 0
+        self.predictions = predictions
 
     def work(self, indices: list[int]) -> None:
         for _, raw in self.rows.read(indices):
@@ -74,18 +70,18 @@ class RowWork:
     def give_up(self, indices: list[int]) -> None:
         """Every other row that was not processed is there with only its request; the rest are
         not there at all."""
-        self.unfinished += len(indices)
+        self.predictions.unfinished += len(indices)
         for _, raw in self.rows.read(indices[::2]):
             self._write(msgspec.json.decode(raw), "unfinished", {})
 
     def _row(self, raw: bytes) -> None:
         row: Json = msgspec.json.decode(raw)
-        marks = self.world.faults.marks("vertex", raw, user_text(row))
+        marks = self.engine.faults.marks("vertex", raw, user_text(row))
         if "missing" in marks:
-            self.unfinished += 1
-            self.world.ledger.row("vertex", "missing")
+            self.predictions.unfinished += 1
+            self.engine.ledger.row("vertex", "missing")
         elif "expired" in marks or "null_error" in marks or marks.values.get("status") == "0":
-            self.unfinished += 1
+            self.predictions.unfinished += 1
             self.job.expired = self.job.expired or "expired" in marks
             self._write(row, "unfinished", {})
         elif refused := self._refused(row, marks):
@@ -99,7 +95,7 @@ class RowWork:
         except answers.MALFORMED as error:
             self._fail(row, 400, f"The request is malformed: {error}")
             return
-        self.succeeded += 1
+        self.predictions.succeeded += 1
         self._write(row, "answered", {"status": "", **answer})
 
     def _refused(self, row: Json, marks: Marks) -> tuple[int, str] | None:
@@ -123,11 +119,11 @@ class RowWork:
         return None
 
     def _fail(self, row: Json, code: int, message: str) -> None:
-        self.failed += 1
+        self.predictions.failed += 1
         phrase, status, _ = STATUSES.get(code, STATUSES[500])
         error = {"error": {"code": code, "message": message, "status": status}}
         outcome: Json = {"status": f"{phrase}: {msgspec.json.encode(error).decode()}"}
-        if self.failed % 2:
+        if self.predictions.failed % 2:
             outcome["response"] = {}
         self._write(row, f"status {code}", outcome)
 
@@ -175,7 +171,7 @@ class RowWork:
             feedback = {"blockReason": "PROHIBITED_CONTENT"}
             counts = {"promptTokenCount": count, "totalTokenCount": count}
             # An answer without content is one: its prompt is charged.
-            self.world.ledger.charged("vertex", self.job.id, self.job.model, Usage(count))
+            self.engine.ledger.charged("vertex", self.job.id, self.job.model, Usage(count))
             return {"promptFeedback": feedback, "usageMetadata": counts}
         text, cut = answers.compose(
             digest, user_text({"request": request}), schema, marks, config.get("maxOutputTokens")
@@ -183,7 +179,7 @@ class RowWork:
         thoughts = self._thoughts(config)
         system = answers.first(request.get("systemInstruction"), request.get("system_instruction"))
         prefix = answers.texts(answers.dig(system, "parts"))
-        cached = self.world.prefixes.implicit(self.job.model, prefix)
+        cached = self.engine.prefixes.implicit(self.job.model, prefix, self.engine.settings)
         output = answers.tokens(text)
         self._bill(digest, Usage(count - cached, output + thoughts, cached))
         parts: list[Json] = [{"text": text}]
@@ -199,7 +195,7 @@ class RowWork:
             ],
             "createTime": rfc3339(time.time()),
             "modelVersion": self.job.model,
-            "responseId": self.world.new_id("", 22),
+            "responseId": self.engine.new_id("", 22),
             "usageMetadata": _usage(count, output, thoughts, cached),
         }
 
@@ -208,7 +204,7 @@ class RowWork:
         return 0 if budget == 0 or not THINKS.match(self.job.model) else THOUGHTS
 
     def _bill(self, digest: str, usage: Usage) -> None:
-        self.world.ledger.answered("vertex", self.job.id, self.job.model, digest, usage)
+        self.engine.ledger.answered("vertex", self.job.id, self.job.model, digest, usage)
 
     def _write(self, row: Json, outcome: str, result: Json) -> None:
         siblings = {name: value for name, value in row.items() if name != "request"}
@@ -219,11 +215,12 @@ class RowWork:
             line |= {**coerced(siblings), "request": row["request"]}
         else:
             line["instance"] = row
-        path = self.files[self._written % len(self.files)]
-        self._written += 1
+        files = self.predictions.files
+        path = files[self.predictions.written % len(files)]
+        self.predictions.written += 1
         with path.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
-        self.world.ledger.row("vertex", outcome)
+        self.engine.ledger.row("vertex", outcome)
 
 
 def _digest(request: Json) -> str:

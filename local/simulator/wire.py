@@ -1,23 +1,17 @@
 """What a request and a reply are, independent of the server that carries them."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from io import BufferedIOBase
 from pathlib import Path
-from re import Pattern
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-if TYPE_CHECKING:
-    from .faults import Fault
-    from .store import World
-
-CHUNK = 1 << 20
+from .faults import Fault
+from .spool import CHUNK
 
 
 class ApiError(Exception):
@@ -104,7 +98,7 @@ class Request:
     base_url: str
     """Scheme, host and port as the client wrote them, for URLs in answers."""
     params: dict[str, str] = field(default_factory=dict[str, str])
-    faults: "list[Fault]" = field(default_factory=list["Fault"])
+    faults: list[Fault] = field(default_factory=list[Fault])
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.target)
@@ -198,31 +192,3 @@ def file_reply(path: Path, request: Request, content_type: str) -> Reply:
         return Reply(416, b"", {**headers, "content-range": f"bytes */{size}"})
     headers["content-range"] = f"bytes {start}-{end}/{size}"
     return Reply(206, FileSlice(path, start, end - start + 1), headers)
-
-
-@dataclass(frozen=True)
-class Route:
-    provider: str
-    operation: str
-    method: str
-    pattern: Pattern[str]
-    handle: "Callable[[World, Request], Reply]"
-    authorize: "Callable[[World, Request], None] | None" = None
-    target: str | None = None
-    """The path parameter that names the object a fault may be aimed at."""
-
-
-class Spool:
-    """Disk space for bodies and results, in one temporary directory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._count = 0
-
-    def path(self, kind: str) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._count += 1
-        return self.root / f"{kind}-{os.getpid()}-{self._count}-{os.urandom(4).hex()}"
-
-    def clear(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The world of one simulator process: settings, clock, disk, books, and each provider's state."""
+"""What every provider runs on: settings, clock, disk, books, faults, ids and the journal."""
 
 import itertools
 import secrets
@@ -9,19 +9,15 @@ from typing import Any
 
 import msgspec
 
-from .anthropic_batches import Anthropic
 from .faults import Faults
-from .gcs_store import Gcs
 from .ledger import Ledger
-from .openai_batches import OpenAI
 from .prompt_cache import Prefixes
 from .schedule import Scheduler
 from .settings import Settings, changed
-from .vertex_jobs import Vertex
-from .wire import Spool
+from .spool import Spool
 
 
-class World:
+class Engine:
     def __init__(self, settings: Settings, journal: Path | None = None) -> None:
         self._initial = settings
         self.settings = settings
@@ -34,14 +30,7 @@ class World:
         self._numbers = itertools.count(1)
         self.epoch = 0
         """Counts resets, so that work begun before one stops."""
-        self._fresh()
-
-    def _fresh(self) -> None:
-        self.prefixes = Prefixes(self)
-        self.openai = OpenAI(self)
-        self.anthropic = Anthropic(self)
-        self.gcs = Gcs(self)
-        self.vertex = Vertex(self)
+        self.prefixes = Prefixes(settings.seed)
 
     def reset(self) -> None:
         """Forgets everything but the settings given at the start."""
@@ -51,7 +40,7 @@ class World:
         self.faults.clear()
         self.ledger.clear()
         self.spool.clear()
-        self._fresh()
+        self.prefixes = Prefixes(self.settings.seed)
 
     def change(self, patch: dict[str, Any]) -> None:
         self.settings = changed(self.settings, patch)

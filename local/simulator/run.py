@@ -1,56 +1,15 @@
-"""Rows on disk, and the run that works them off while the clock goes on."""
+"""The run that works a batch's rows off while the clock goes on."""
 
-import os
 import random
 import threading
 import time
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .wire import CHUNK
-
-if TYPE_CHECKING:
-    from .store import World
+from .engine import Engine
+from .rows import Rows
 
 STEPS = 8
-
-
-class Rows:
-    """Rows as slices of a file: random access without keeping them in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.starts = array("Q")
-        self.lengths = array("Q")
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def add(self, start: int, length: int) -> None:
-        self.starts.append(start)
-        self.lengths.append(length)
-
-    def read(self, indices: list[int]) -> Iterator[tuple[int, bytes]]:
-        if not indices:
-            return
-        with self.path.open("rb") as file:
-            for index in indices:
-                yield index, os.pread(file.fileno(), self.lengths[index], self.starts[index])
-
-    def all(self) -> Iterator[tuple[int, bytes]]:
-        return self.read(list(range(len(self))))
-
-
-def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yields line number from 1, offset and line; split at line feeds only."""
-    offset = 0
-    with path.open("rb", buffering=CHUNK) as file:
-        for number, line in enumerate(file, 1):
-            yield number, offset, line.rstrip(b"\r\n")
-            offset += len(line)
 
 
 @dataclass
@@ -73,22 +32,22 @@ class Run:
 
     def __init__(
         self,
-        world: "World",
+        engine: Engine,
         rows: Rows,
         plan: Plan,
         work: Callable[[list[int]], None],
         done: Callable[[], None],
         seed: str,
     ) -> None:
-        self._world = world
+        self._engine = engine
         self._work = work
         self._done = done
         self._lock = threading.Lock()
         self._stopped = False
-        self._epoch = world.epoch
+        self._epoch = engine.epoch
         self.order = list(range(len(rows)))
-        if world.settings.shuffle:
-            random.Random(f"{world.settings.seed} {seed}").shuffle(self.order)
+        if engine.settings.shuffle:
+            random.Random(f"{engine.settings.seed} {seed}").shuffle(self.order)
         self.finished = 0
         self._parts = self._divide(plan)
 
@@ -118,14 +77,14 @@ class Run:
         if not self._parts:
             self._done()
             return
-        self._world.scheduler.at(self._began + self._parts[0][0], self._step)
+        self._engine.scheduler.at(self._began + self._parts[0][0], self._step)
 
     def _step(self) -> None:
         with self._lock:
-            if self._stopped or self._epoch != self._world.epoch:
+            if self._stopped or self._epoch != self._engine.epoch:
                 return
             _, part = self._parts.pop(0)
-            with self._world.prefixes.side_by_side():
+            with self._engine.prefixes.side_by_side():
                 self._work(part)
             self.finished += len(part)
         self._next()
