@@ -30,9 +30,6 @@ class Rows:
             for index in indices:
                 yield index, os.pread(file.fileno(), self.lengths[index], self.starts[index])
 
-    def all(self) -> Iterator[tuple[int, bytes]]:
-        return self.read(list(range(len(self))))
-
 
 def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yields line number from 1, offset and line; split at line feeds only."""

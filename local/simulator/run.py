@@ -19,7 +19,7 @@ class Plan:
     seconds: float
     slow: dict[int, float] = field(default_factory=dict[int, float])
     stop_at: float | None = None
-    """The fraction of the rows at which `stopped` is called instead of going on."""
+    """The fraction of the rows at which `done` is called instead of going on."""
 
 
 class Run:
