@@ -2,8 +2,8 @@
 
 A handler is imported as Lambda would, in a fresh interpreter with its own bundle as the only path,
 and is held against the bare import of the SDKs that it uses, AWS's and the provider's: the import
-statements of our modules without our modules, plus what `wiring.preload` asks of the SDK. Both
-alternate, five times or more, after one run that warms the disk cache. Seconds are of CPU: an
+statements of our modules without our modules, plus what `provider_wiring.preload` asks of the SDK.
+Both alternate, five times or more, after one run that warms the disk cache. Seconds are of CPU: an
 import waits for nothing then, and other programs on the machine disturb it less. Ends with exit
 code 1 if a handler is over `ALLOWED`.
 
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from functions.handlers.wiring import PUT_OFF
+from functions.handlers.provider_wiring import PUT_OFF
 from infra.bundling import REQUIREMENTS, Bundle, BundleName
 from infra.config import MIB, RUNNING_PYTHON
 from local.machine import machine_architecture
@@ -37,7 +37,7 @@ ALLOWED = 1.25
 ENOUGH_SECONDS = 6.0
 OF_A_PROVIDER = ("submit", "poll", "collect", "clean_up", "tidy")
 OF_A_JOB = {"prices": ("price",), "recipes": ("plan", "shard")}
-NOT_HANDLERS = ("__init__", "wiring", "steps")
+NOT_HANDLERS = ("__init__", "wiring", "provider_wiring", "steps", "deadline")
 SDKS = (
     *("boto3", "botocore", "aws_lambda_powertools", "genai_prices"),
     *("openai", "anthropic", "google", "httpx2", "requests", "urllib3"),

@@ -21,7 +21,7 @@ from bench.counting import CountedJob, Counts
 from bench.shapes import PROVIDERS, ROW_BYTES, spelled, templates
 from functions.batch.reading.looking import decode
 from functions.batch.sending import waits
-from functions.handlers.wiring import dialect
+from functions.handlers.provider_wiring import dialect
 from infra.config import Config
 from infra.stack import BatchdropStack
 from tests.infra.deployed import Deployed
@@ -100,7 +100,9 @@ def of_a_job(definition: dict[str, Any]) -> list[str]:
     ways_taken = {
         "Given up?": "Plan",
         "Accepted?": "Shard ranges",
+        "Any not to send?": "Price",
         "May it start?": "Start rounds",
+        "Any to remember?": "Report",
         "Stopped by a failure?": "Delete work files",
     }
     return walk(

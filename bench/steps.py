@@ -16,7 +16,7 @@ from bench.shapes import spelled, templates
 from functions.batch.model import Job, Shard, now
 from functions.batch.ports import Provider
 from functions.batch.sending.shard_files import row_id, shard_rows
-from functions.handlers.wiring import DIALECTS
+from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.downloads import answer_blocks
 from tests.support.driver import World
 from tests.support.money_twins import MemoryPrices, rates_of

@@ -6,11 +6,11 @@ from typing import Any
 
 from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.upkeep.cleaning import Cleaner
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.handlers.steps import step_of, told
 from functions.settings import ProviderSettings
 
-wiring.preload()
+provider_wiring.preload()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     cleaner = Cleaner(
         stack=settings.stack,
         ledger=wiring.ledger(settings.jobs_table),
-        provider=wiring.provider(settings),
+        provider=provider_wiring.provider(settings),
         alerts=wiring.alerts(settings.alert_topic),
         metrics=EmbeddedMetrics(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.batch.reading.planning import Planner
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.settings import PlanSettings
 
 
@@ -15,8 +15,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=wiring.ledger(settings.jobs_table),
         inputs=wiring.inbox(),
         objects=wiring.objects(settings.work_bucket),
-        recipes=wiring.recipes(),
-        dialects=wiring.DIALECTS,
+        recipes=provider_wiring.recipes(),
+        dialects=provider_wiring.DIALECTS,
         split_bytes=settings.split_bytes,
         max_gz_bytes=settings.max_gz_bytes,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from functions.batch.sending.reconcile import open_round
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.settings import ReconcileSettings
 
 
@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=wiring.ledger(settings.jobs_table),
         objects=wiring.objects(settings.work_bucket),
         events=wiring.events(settings.event_bus),
-        limits_of=wiring.limits_of(settings),
+        limits_of=provider_wiring.limits_of(settings),
         approvals=wiring.approvals(settings.jobs_table),
         unanswered="canary_unanswered" in event,
         one_call=settings.assemble_bytes,

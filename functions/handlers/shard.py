@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.batch.reading.range_input import RangeOfInput
 from functions.batch.reading.sharding import shard_range
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.handlers.deadline import remaining
 from functions.settings import ShardSettings
 
@@ -20,9 +20,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ledger=ledger,
         inputs=wiring.inbox(),
         objects=wiring.objects(settings.work_bucket),
-        dialects=wiring.DIALECTS,
-        recipes=wiring.recipes(),
-        caps=wiring.caps(settings),
+        dialects=provider_wiring.DIALECTS,
+        recipes=provider_wiring.recipes(),
+        caps=provider_wiring.caps(settings),
         remaining=remaining(context),
         max_unzipped_bytes=settings.max_unzipped_bytes,
     )

@@ -6,11 +6,11 @@ from typing import Any
 
 from functions.batch.sending import laps
 from functions.batch.sending.submission import Submitter
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.handlers.steps import step_of, told
 from functions.settings import ProviderSettings
 
-wiring.preload()
+provider_wiring.preload()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         stack=settings.stack,
         ledger=wiring.ledger(settings.jobs_table),
         objects=wiring.objects(settings.work_bucket),
-        dialect=wiring.dialect(settings.provider),
-        provider=wiring.provider(settings),
-        pauses=wiring.pauses(settings),
-        reserver=wiring.reserver(settings),
+        dialect=provider_wiring.dialect(settings.provider),
+        provider=provider_wiring.provider(settings),
+        pauses=provider_wiring.pauses(settings),
+        reserver=provider_wiring.reserver(settings),
         least_wait=settings.min_poll_seconds,
         most_wait=settings.max_poll_seconds,
     )

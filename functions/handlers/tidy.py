@@ -9,12 +9,12 @@ from aws_lambda_powertools import Logger
 
 from functions.aws.metrics import EmbeddedMetrics
 from functions.batch.upkeep.tidying import Janitor
-from functions.handlers import wiring
+from functions.handlers import provider_wiring, wiring
 from functions.settings import ProviderSettings
 
 _logger = Logger()
 
-wiring.preload()
+provider_wiring.preload()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         stack=settings.stack,
         name=settings.provider,
         ledger=wiring.ledger(settings.jobs_table),
-        provider=wiring.provider(settings),
+        provider=provider_wiring.provider(settings),
         alerts=wiring.alerts(settings.alert_topic),
         metrics=EmbeddedMetrics(),
     )

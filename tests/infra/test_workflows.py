@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.orchestration import of_a_job, of_a_shard
 from functions.batch.reading.planning import WAIT_LAPS
 from infra.config import Config
 from infra.providers import providers
@@ -338,3 +339,15 @@ def test_few_shards_need_no_map_run(deployed: Deployed) -> None:
     assert few["MaxConcurrency"] == 40
     assert few["ItemsPath"] == "$.round.shards"
     assert few["ResultPath"] is None
+
+
+def test_the_usual_way_of_a_job_and_of_a_shard_can_be_walked(deployed: Deployed) -> None:
+    """By which `bench.orchestration` counts transitions: each choice leads where it says."""
+    job = of_a_job(deployed.definition("JobWorkflow"))
+    assert job.index("Plan") < job.index("Shard ranges") < job.index("Price")
+    assert job.count("Reconcile") == 2
+    assert job.index("Assemble") < job.index("Report")
+    for each in providers(Config.from_context({})):
+        shard = of_a_shard(deployed.definition(f"{each.label}Workflow"), 3)
+        assert (shard[0], shard.count("Poll")) == ("Submit", 3)
+        assert shard.index("Collect") < shard.index("Clean up")

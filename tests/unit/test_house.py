@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.handlers.wiring import PUT_OFF
+from functions.handlers.provider_wiring import PUT_OFF
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ROOT / "functions"

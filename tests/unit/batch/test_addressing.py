@@ -13,7 +13,7 @@ from functions.batch.model import Shard
 from functions.batch.ports import Dialect
 from functions.batch.sending.shard_files import row_id
 from functions.batch.streams.lines import row_key
-from functions.handlers.wiring import DIALECTS
+from functions.handlers.provider_wiring import DIALECTS
 from tests.support.twin_provider import TwinDialect
 
 KEY = row_key(0, 17)

@@ -14,7 +14,7 @@ from functions.batch import depth
 from functions.batch.errors import ProviderError
 from functions.batch.model import BatchState, ProviderObject, Reason, Refusal, Shard
 from functions.batch.results.reporting import MOST_MODELS
-from functions.handlers import wiring
+from functions.handlers import provider_wiring
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
 from tests.support.lines import body, jsonl, line
@@ -54,7 +54,7 @@ def world_of(fakes: dict[str, FakeProvider]) -> World:
     providers: dict[str, Callable[[], Any]] = {
         name: (lambda fake=fake: fake) for name, fake in fakes.items()
     }
-    return World(wiring.DIALECTS, providers, max_rounds=1)
+    return World(provider_wiring.DIALECTS, providers, max_rounds=1)
 
 
 def fakes(*states: BatchState) -> dict[str, FakeProvider]:

@@ -17,7 +17,7 @@ from functions.batch.reading.looking import decode
 from functions.batch.reading.moulds import Moulds, mould_of
 from functions.batch.rows import Caps, Weight
 from functions.batch.streams import lines as lines_module
-from functions.handlers.wiring import DIALECTS
+from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.fields import MOST_MODEL
 from tests.support.driver import World
 

@@ -14,7 +14,7 @@ from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.errors import InvalidRow
 from functions.batch.ports import Dialect
 from functions.batch.reading.looking import decode, dialect_of, is_utf8
-from functions.handlers.wiring import DIALECTS
+from functions.handlers.provider_wiring import DIALECTS
 
 BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}
 
