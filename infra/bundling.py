@@ -15,7 +15,9 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +34,9 @@ CONSTRAINTS = ROOT / "constraints.txt"  # pins what the requirements bring along
 ARCHIVES = ROOT / ".state" / "cache" / "bundles"
 KEEP_SECONDS = 7 * 86_400
 UNZIPPED_LIMIT = 200 * MIB  # Lambda's own is 250 MB, layers included
+AT_ONCE = 2  # bundles that are built
 
+Architecture = Literal["arm64", "x86_64"]
 BundleName = Literal["plain", "prices", "recipes", "openai", "anthropic", "vertex"]
 REQUIREMENTS: dict[BundleName, str] = {
     "plain": "requirements.txt",
@@ -88,7 +92,7 @@ class Bundle:
 
     name: BundleName
     python: str
-    architecture: Literal["arm64", "x86_64"]
+    architecture: Architecture
 
     @property
     def requirements(self) -> Path:
@@ -180,11 +184,22 @@ class _Local:
         self._bundle = bundle
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
+        bundle = self._bundle
         try:
-            shutil.copyfile(self._bundle.archive(), Path(output_dir) / "bundle.zip")
+            archive = archives(bundle.python, bundle.architecture)[bundle.name].result()
+            shutil.copyfile(archive, Path(output_dir) / "bundle.zip")
         except BundlingError as error:
             sys.exit(str(error))  # jsii would bury any other exception in 60 lines of its own
         return True
+
+
+@lru_cache(maxsize=1)
+def archives(python: str, architecture: Architecture) -> dict[BundleName, Future[Path]]:
+    """All that a deployment needs, two at a time: one is installed while another is zipped. Each
+    may have failed, see `Bundle.archive`."""
+    bundles = [Bundle(name=name, python=python, architecture=architecture) for name in REQUIREMENTS]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {bundle.name: pool.submit(bundle.archive) for bundle in bundles}
 
 
 def _sources() -> Iterator[Path]:

@@ -33,7 +33,7 @@ from functions.batch.model import (
     now,
 )
 from functions.batch.ports import Dialect, Provider
-from functions.batch.reading.sharding import decode
+from functions.batch.reading.looking import decode
 from functions.batch.rows import Answer
 from functions.batch.sending.shard_files import row_id
 from functions.batch.streams.lines import row_key

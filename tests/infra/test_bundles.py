@@ -12,7 +12,14 @@ from typing import Literal
 import pytest
 
 from infra import bundling
-from infra.bundling import REQUIREMENTS, UNZIPPED_LIMIT, Bundle, BundleName, BundlingError
+from infra.bundling import (
+    REQUIREMENTS,
+    UNZIPPED_LIMIT,
+    Bundle,
+    BundleName,
+    BundlingError,
+    archives,
+)
 from infra.config import MIB, RUNNING_PYTHON
 
 PLAIN = ("intake", "ask", "reconcile", "assemble", "cut", "slice", "join", "report", "sweep")
@@ -128,6 +135,22 @@ def test_what_cannot_be_installed_is_said(copied: Path, tmp_path: Path) -> None:
     (copied / "functions/requirements.txt").write_text("no-such-wheel @ file:///nowhere.whl\n")
     with pytest.raises(BundlingError, match=r"(?s)plain bundle.*requirements\.txt.*nowhere"):
         bundle().build(tmp_path / "out")
+
+
+def test_one_that_cannot_be_built_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def archive(self: Bundle) -> Path:
+        if self.name == "prices":
+            raise BundlingError("no wheels")
+        return Path(f"{self.name}-{self.python}.zip")
+
+    monkeypatch.setattr(Bundle, "archive", archive)
+    archives.cache_clear()
+    found = archives("3.11", "arm64")
+    assert set(found) == set(REQUIREMENTS)
+    assert found["plain"].result() == Path("plain-3.11.zip")
+    with pytest.raises(BundlingError, match="no wheels"):
+        found["prices"].result()
+    archives.cache_clear()
 
 
 def test_a_bundle_that_lambda_would_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

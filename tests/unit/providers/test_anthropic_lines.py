@@ -8,7 +8,7 @@ from anthropic.types.messages import message_batch_result
 from anthropic.types.shared.error_type import ErrorType
 
 from functions.batch.errors import InvalidRow
-from functions.batch.reading.sharding import decode
+from functions.batch.reading.looking import decode
 from functions.batch.rows import Group, Usage
 from functions.providers.anthropic.answers import ERRORS, RESULTS
 from functions.providers.anthropic.dialect import LIMITS, AnthropicDialect

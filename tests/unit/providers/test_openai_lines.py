@@ -7,7 +7,7 @@ import pytest
 from openai.types import Batch, BatchCreateParams
 
 from functions.batch.errors import InvalidRow
-from functions.batch.reading.sharding import decode
+from functions.batch.reading.looking import decode
 from functions.batch.rows import Group, Usage
 from functions.providers.openai.client import STATES
 from functions.providers.openai.dialect import ENDPOINTS, LIMITS, OpenAIDialect

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.batch.ports import Dialect
-from functions.batch.reading.sharding import decode
+from functions.batch.reading.looking import decode
 from functions.batch.reading.tokens import json_tokens, text_tokens
 from functions.batch.rows import Weight
 from functions.providers.anthropic import tokens as anthropic

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch.errors import InvalidRow
-from functions.batch.reading.sharding import decode
+from functions.batch.reading.looking import decode
 from functions.batch.rows import Group
 from functions.providers.vertex.dialect import EMBED, GENERATE, VertexDialect
 from functions.providers.vertex.names import model_name
