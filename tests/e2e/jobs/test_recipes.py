@@ -86,11 +86,12 @@ def test_an_example_of_10_000_rows(
     recipe = (data / folder / "recipe.yaml").read_bytes().replace(b"output: {csv: true}\n", b"")
     if provider is not None:
         recipe = for_provider(recipe, provider)
+    if folder == "tickets" or provider is not None:
         # The simulator repeats what it is given, up to the limit on output: no canary survives it.
         recipe += b"\ncanary: off\n"
+    inbox = f"{folder}-of-{provider}" if provider is not None else folder
     # Each row's item in the ledger would slow the embedded cloud down for all later tests.
     recipe += b"\noutput: {csv: true, index: false}\n"
-    inbox = f"{folder}-of-{provider}"
     put(stack, f"{inbox}/recipe.yaml", recipe)
     job = stack.drop(f"{inbox}/{name}", (data / folder / name).read_bytes())
     summary = stack.finish(job, seconds=420)
