@@ -110,6 +110,13 @@ def test_what_is_read_has_the_last_word(provider: str) -> None:
     assert subject.answer(row_key(0, 18).encode(), line) is not None
 
 
+def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, shard = of("openai")
+    line = answer("openai", row_id(shard, KEY, 1))
+    monkeypatch.setattr(addressing, "read", None)
+    assert subject.better(line, bytes(bytearray(line))) == line
+
+
 def test_the_answer_that_succeeded_stays_else_the_last() -> None:
     shard = a_shard("twin")
     subject = Addressing(shard, TwinDialect("twin"))

@@ -122,6 +122,9 @@ def test_only_what_fits_beside_what_was_spent_goes() -> None:
     assert (found[3].code, found[3].then) == ("over_budget", "fail")
     unpriced = (Group("openai", "/e", "stronger"), row[1])
     assert keeper.refusals(job, [unpriced], {}, [])[0] is not None
+    dear = Group("openai", "/e", "dear")
+    priced = Keeper(promise, PriceList(rates={"openai/dear": RATES}), lambda *_: Learned())
+    assert priced.refusals(job, [(dear, row[1])], {}, []) == [None]
     large = (GROUP, Weight(rows=1, tokens=100_000))
     assert keeper.refusals(job, [large], {}, [a_shard(9, status="submitted")]) != [None]
 
