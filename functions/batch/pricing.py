@@ -21,8 +21,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     input tokens.
 
     `cache_write` is for a cache of five minutes, or whatever the provider's only kind is. `kinds`
-    has prices of tokens that are not text, such as `input_audio` or `output_image`, where they
-    differ; `web_search` is for one search.
+    has prices of tokens that are not text, such as `input_audio`, `cached_audio` or `output_image`,
+    where they differ; `web_search` is for one search.
     """
 
     input: int | None
@@ -74,24 +74,27 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
         return usage.input_tokens * price.input + usage.output_tokens * price.output
     written_1h = usage.cache_write_1h_tokens
     written = usage.cache_write_tokens - written_1h
-    text_in = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
-    text_out = usage.output_tokens
+    text = {
+        "input": usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens,
+        "cached": usage.cached_input_tokens,
+        "output": usage.output_tokens,
+    }
     total = 0
     for kind, count in usage.kinds.items() if usage.kinds else ():
         special = price.kinds.get(kind)
         if special is None:
             continue
+        side = kind.partition("_")[0]
+        # Who does not say which of the cached tokens are of this kind counts them here as well.
+        count = min(count, max(text[side], 0))
         total += special * count
-        if kind.startswith("input"):
-            text_in -= count
-        else:
-            text_out -= count
+        text[side] -= count
     for count, each in (
-        (text_in, price.input),
-        (usage.cached_input_tokens, price.cached_input),
+        (text["input"], price.input),
+        (text["cached"], price.cached_input),
         (written, price.cache_write),
         (written_1h, price.cache_write_1h),
-        (text_out, price.output),
+        (text["output"], price.output),
         (usage.web_searches, price.web_search),
     ):
         if count > 0:
@@ -192,16 +195,25 @@ def _is_plain(usage: Usage) -> bool:
 def half_of(price: Price, *, stacks: bool) -> Price:
     """A batch's price where only the list price is known; halves are rounded up. Searches are not
     discounted. `stacks`: cached tokens get both discounts, else the better one of them."""
-    cached = _half(price.cached_input)
-    if not stacks and price.cached_input is not None and price.input is not None:
-        cached = min(price.cached_input, -(-price.input // 2))
+
+    def of_cached(cached: int, plain: int | None) -> int:
+        half = -(-cached // 2)
+        return half if stacks or plain is None else min(cached, -(-plain // 2))
+
+    kinds = {
+        kind: of_cached(each, price.kinds.get(_paired(kind)))
+        if kind.startswith("cached_")
+        else -(-each // 2)
+        for kind, each in price.kinds.items()
+    }
+    cached = price.cached_input
     return Price(
         input=_half(price.input),
         output=_half(price.output),
-        cached_input=cached,
+        cached_input=None if cached is None else of_cached(cached, price.input),
         cache_write=_half(price.cache_write),
         cache_write_1h=_half(price.cache_write_1h),
-        kinds={kind: -(-each // 2) for kind, each in price.kinds.items()},
+        kinds=kinds,
         web_search=price.web_search,
         above=price.above,
     )
@@ -223,9 +235,22 @@ def _half(amount: int | None) -> int | None:
 
 
 def _uncached(usage: Usage) -> Usage:
+    kinds: dict[str, int] = {}
+    for kind, count in (usage.kinds or {}).items():
+        paired = _paired(kind)
+        kinds[paired] = kinds.get(paired, 0) + count
     return msgspec.structs.replace(
-        usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0
+        usage,
+        cached_input_tokens=0,
+        cache_write_tokens=0,
+        cache_write_1h_tokens=0,
+        kinds=kinds or None,
     )
+
+
+def _paired(kind: str) -> str:
+    """What tokens of a kind that came from a cache would be without one."""
+    return f"input_{kind.removeprefix('cached_')}" if kind.startswith("cached_") else kind
 
 
 def _is_free(rates: Rates) -> bool:

@@ -157,7 +157,8 @@ class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """Tokens. Input includes cache reads and writes, output includes reasoning.
 
     For their price alone: how many of the cache writes are for an hour; `kinds`, those that are
-    not text, such as `input_audio` or `output_image`; searches in the web. `at_list`: answered
+    not text, such as `input_audio`, `cached_audio` or `output_image`, each counted once; searches
+    in the web. `at_list`: answered
     outside of the batch, so paid at the price of real time.
     """
 

@@ -32,9 +32,15 @@ _FIELDS = {
     "cache_write": "cache_write_mtok",
     "cache_write_1h": "cache_write_1h_mtok",
 }
-_KINDS = tuple(
-    f"{side}_{kind}" for side in ("input", "output") for kind in ("audio", "image", "video")
-)
+_KINDS = {
+    f"{side}_{kind}": field % kind
+    for side, field in (
+        ("input", "input_%s_mtok"),
+        ("cached", "cache_%s_read_mtok"),
+        ("output", "output_%s_mtok"),
+    )
+    for kind in ("audio", "image", "video")
+}
 _SEARCHES = "web_searches_kcount"
 _GOOGLE_VERSION = re.compile(r"(@.*|-\d{3})$")
 
@@ -112,7 +118,7 @@ def _price(found: Mapping[str, Found], above: int) -> Price:
     each = {name: _token(found.get(key), above) for name, key in _FIELDS.items()}
     plain = each["input"]
     written = _first(each["cache_write"], plain)
-    kinds = {kind: _token(found.get(f"{kind}_mtok"), above) for kind in _KINDS}
+    kinds = {kind: _token(found.get(field), above) for kind, field in _KINDS.items()}
     searches = found.get(_SEARCHES)
     return Price(
         input=plain,

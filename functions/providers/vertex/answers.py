@@ -97,6 +97,7 @@ class _Metadata(msgspec.Struct, rename="camel", gc=False):
     thoughts_token_count: Tokens | None = None
     prompt_tokens_details: list[_Modality] | None = None
     candidates_tokens_details: list[_Modality] | None = None
+    cache_tokens_details: list[_Modality] | None = None
 
 
 class _Response(msgspec.Struct, rename="camel", gc=False):
@@ -277,14 +278,24 @@ def _counted(counts: _Metadata) -> Usage:
 
 
 def _kinds(counts: _Metadata) -> dict[str, int] | None:
-    """Tokens that are not text; documents are priced as text or images are."""
-    sides = (("input", counts.prompt_tokens_details), ("output", counts.candidates_tokens_details))
-    found: dict[str, int] | None = None
-    for side, details in sides:
-        for each in details or ():
-            if each.modality not in (None, "TEXT") and each.token_count:
-                found = found or {}
-                found[f"{side}_{each.modality.lower()}"] = each.token_count
+    """Tokens that are not text; documents are priced as text or images are. The prompt's counts
+    have those in them that came from a cache."""
+    given = _not_text(counts.prompt_tokens_details)
+    cached = _not_text(counts.cache_tokens_details)
+    made = _not_text(counts.candidates_tokens_details)
+    if not (given or cached or made):
+        return None
+    found = {f"input_{kind}": count - cached.get(kind, 0) for kind, count in given.items()}
+    found.update((f"cached_{kind}", count) for kind, count in cached.items())
+    found.update((f"output_{kind}", count) for kind, count in made.items())
+    return {kind: count for kind, count in found.items() if count > 0} or None
+
+
+def _not_text(details: list[_Modality] | None) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in details or ():
+        if each.modality not in (None, "TEXT") and each.token_count:
+            found[each.modality.lower()] = each.token_count
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.batch.money import DOLLAR
@@ -126,6 +127,16 @@ def test_outside_of_the_batch_the_cache_is_worth_its_list_price() -> None:
     usage = Usage(input_tokens=10, cached_input_tokens=8, at_list=True)
     meter.charge(Answer(id="a", verdict="succeeded", usage=usage))
     assert meter.bill.cache_saved == 8 * 2 * (INPUT - CACHED)
+
+
+def test_a_cache_of_other_tokens_than_text_is_worth_their_price() -> None:
+    price = msgspec.structs.replace(LISTED, kinds={"input_audio": 900, "cached_audio": 90})
+    meter = Meter(Rates(listed=[price], batch=[price], source="library"))
+    usage = Usage(
+        input_tokens=10, cached_input_tokens=8, kinds={"input_audio": 1, "cached_audio": 8}
+    )
+    meter.charge(Answer(id="a", verdict="succeeded", usage=usage))
+    assert meter.bill.cache_saved == 8 * (900 - 90)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ PRICE = Price(
     cached_input=30_000,
     cache_write=375_000,
     cache_write_1h=600_000,
-    kinds={"input_audio": 900_000, "output_image": 40_000_000},
+    kinds={"input_audio": 900_000, "cached_audio": 90_000, "output_image": 40_000_000},
     web_search=10_000_000_000,
 )
 
@@ -32,6 +32,18 @@ PRICE = Price(
         ),
         (Usage(input_tokens=10, kinds={"input_audio": 4}), 6 * 300_000 + 4 * 900_000),
         (Usage(input_tokens=10, kinds={"input_document": 4}), 10 * 300_000),
+        (
+            Usage(
+                input_tokens=10,
+                cached_input_tokens=6,
+                kinds={"input_audio": 3, "cached_audio": 4},
+            ),
+            1 * 300_000 + 2 * 30_000 + 3 * 900_000 + 4 * 90_000,
+        ),
+        (
+            Usage(input_tokens=10, cached_input_tokens=8, kinds={"input_audio": 10}),
+            2 * 900_000 + 8 * 30_000,
+        ),
         (Usage(output_tokens=9, kinds={"output_image": 9}), 9 * 40_000_000),
         (Usage(web_searches=2), 20_000_000_000),
     ],
@@ -68,13 +80,18 @@ def test_half_is_rounded_up_and_searches_are_not_halved() -> None:
     half = half_of(PRICE, stacks=True)
     assert (half.input, half.output, half.cached_input) == (150_000, 500_000, 15_000)
     assert (half.cache_write, half.cache_write_1h) == (187_500, 300_000)
-    assert half.kinds == {"input_audio": 450_000, "output_image": 20_000_000}
+    assert half.kinds == {
+        "input_audio": 450_000,
+        "cached_audio": 45_000,
+        "output_image": 20_000_000,
+    }
     assert half.web_search == PRICE.web_search
     assert half_of(Price(input=3, output=None), stacks=True) == Price(input=2, output=None)
 
 
 def test_googles_discount_for_cached_tokens_takes_the_place_of_the_batchs() -> None:
     assert half_of(PRICE, stacks=False).cached_input == 30_000
+    assert half_of(PRICE, stacks=False).kinds["cached_audio"] == 90_000
     plain = Price(input=100, output=10, cached_input=100)
     assert half_of(plain, stacks=False).cached_input == 50
 

@@ -96,6 +96,21 @@ def test_tokens_that_are_not_text_have_their_own_price() -> None:
     assert cost(usage, rates.batch) == asked("vertex", "gemini-2.5-flash", theirs, BATCH)
 
 
+def test_tokens_that_are_not_text_have_their_own_price_from_a_cache_too() -> None:
+    rates = PriceLibrary(NOW).rates("vertex", "gemini-2.5-flash")
+    assert rates is not None
+    usage = Usage(
+        input_tokens=100,
+        cached_input_tokens=50,
+        kinds={"input_audio": 20, "cached_audio": 40},
+    )
+    theirs = LibraryUsage(
+        input_tokens=100, cache_read_tokens=50, input_audio_tokens=60, cache_audio_read_tokens=40
+    )
+    for context, prices in ((None, rates.listed), (BATCH, rates.batch)):
+        assert cost(usage, prices) == asked("vertex", "gemini-2.5-flash", theirs, context)
+
+
 @pytest.mark.parametrize(
     ("provider", "model"),
     [

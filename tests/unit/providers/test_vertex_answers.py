@@ -82,6 +82,33 @@ def test_counts_that_are_zero_are_absent() -> None:
     assert made.text == b'""'
 
 
+def test_each_token_that_is_not_text_is_counted_once() -> None:
+    """The prompt's counts have those in them that came from a cache."""
+    counts = {
+        "promptTokenCount": 100,
+        "cachedContentTokenCount": 50,
+        "candidatesTokenCount": 9,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 30},
+            {"modality": "AUDIO", "tokenCount": 60},
+            {"modality": "IMAGE", "tokenCount": 10},
+        ],
+        "cacheTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 10},
+            {"modality": "AUDIO", "tokenCount": 30},
+            {"modality": "IMAGE", "tokenCount": 10},
+        ],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 9}],
+    }
+    made = answer(line(response={**saying({"text": "a"}), "usageMetadata": counts}))
+    assert made.usage == Usage(
+        input_tokens=100,
+        cached_input_tokens=50,
+        output_tokens=9,
+        kinds={"input_audio": 30, "cached_audio": 30, "cached_image": 10, "output_image": 9},
+    )
+
+
 def test_an_embedding_has_no_text() -> None:
     response = {"embedding": {"values": [0.1]}, "usageMetadata": {"promptTokenCount": 4}}
     told = {"status": "", "key": ROW_ID, "request": {"content": {}}, "response": response}
