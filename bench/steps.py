@@ -19,8 +19,9 @@ from functions.batch.sending.shard_files import row_id, shard_rows
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.downloads import answer_blocks
 from tests.support.driver import World
+from tests.support.ledger_twins import MemoryLedger
 from tests.support.money_twins import MemoryPrices, rates_of
-from tests.support.twins import MemoryLedger, MemoryObjects
+from tests.support.twins import MemoryObjects
 
 JOB = "01KAMNYR7Q-bench"
 INPUT = "input.jsonl"

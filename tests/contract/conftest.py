@@ -17,8 +17,9 @@ from functions.batch.ledger_ports import EarlierAnswers, Ledger, Quotas
 from functions.batch.money_ports import Approvals, Budgets
 from functions.batch.ports import PieceObjects
 from local.cloud import EmbeddedCloud
+from tests.support.ledger_twins import MemoryAnswers, MemoryLedger, MemoryQuotas
 from tests.support.money_twins import MemoryApprovals, MemoryBudgets
-from tests.support.twins import MemoryAnswers, MemoryLedger, MemoryObjects, MemoryQuotas
+from tests.support.twins import MemoryObjects
 
 KEYS = [("pk", "HASH"), ("sk", "RANGE")]
 

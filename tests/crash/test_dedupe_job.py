@@ -13,10 +13,11 @@ import pytest
 
 from functions.batch.money import picodollars
 from functions.batch.rows import Caps
-from tests.support.crashing import PORTS, Call, CrashWorld, Point, Tripwire, Watched, points
+from tests.support.crashing import PORTS, CrashWorld
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of
+from tests.support.tripwire import Call, Point, Tripwire, Watched, points
 from tests.support.twin_provider import TwinDialect, TwinProvider
 from tests.support.twin_recipes import TwinRecipes
 

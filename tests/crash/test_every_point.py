@@ -16,7 +16,7 @@ from functions.batch.reading import legs
 from functions.batch.sending.submission import Submitter
 from functions.batch.upkeep.cleaning import Cleaner
 from tests.crash.twin_job import NAMES, Run
-from tests.support.crashing import SHARD_STEPS, Call, Mode, Point, points
+from tests.support.tripwire import SHARD_STEPS, Call, Mode, Point, points
 from tests.support.twin_provider import TwinProvider
 
 MEMORY = Path("/dev/shm")

@@ -21,9 +21,10 @@ from functions.providers.vertex import client as vertex
 from functions.providers.vertex.dialect import VertexDialect
 from tests.support.anthropic_lines import params
 from tests.support.anthropic_lines import row as anthropic_line
-from tests.support.crashing import Call, CrashWorld, Point, Tripwire
+from tests.support.crashing import CrashWorld
 from tests.support.lines import body, digest, jsonl, line
 from tests.support.simulator import Simulator, simulator
+from tests.support.tripwire import Call, Point, Tripwire
 
 KEY = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
 BATCH_SECONDS = 0.03

@@ -13,8 +13,9 @@ import pytest
 
 from functions.batch.money import DOLLAR
 from functions.batch.pricing import Price, Rates
-from tests.support.crashing import CrashWorld, Point, Tripwire, Watched, points
+from tests.support.crashing import CrashWorld
 from tests.support.money_twins import MemoryPrices
+from tests.support.tripwire import Point, Tripwire, Watched, points
 from tests.support.twin_provider import TwinDialect, TwinProvider
 from tests.support.twin_recipes import LongPrefixes
 

@@ -15,8 +15,9 @@ import pytest
 
 from functions.batch.money import DOLLAR, picodollars
 from functions.batch.rows import Caps
-from tests.support.crashing import Call, CrashWorld, Point, Tripwire, Watched, points
+from tests.support.crashing import CrashWorld
 from tests.support.money_twins import MemoryPrices, rates_of
+from tests.support.tripwire import Call, Point, Tripwire, Watched, points
 from tests.support.twin_provider import TwinDialect, TwinProvider
 from tests.support.twin_recipes import TwinRecipes
 

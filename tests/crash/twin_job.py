@@ -15,11 +15,13 @@ from functions.batch.outgrown import ONE_CALL
 from functions.batch.rows import Caps
 from functions.batch.sending.submission import Submitter
 from functions.batch.spending.canary import ABOVE
-from tests.support.crashing import Call, CrashWorld, Point, Tripwire
+from tests.support.crashing import CrashWorld
+from tests.support.ledger_twins import MemoryLedger
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of
+from tests.support.tripwire import Call, Point, Tripwire
 from tests.support.twin_provider import TwinDialect, TwinProvider
-from tests.support.twins import MemoryLedger, MemoryObjects
+from tests.support.twins import MemoryObjects
 
 NAMES = ("openai", "anthropic", "vertex")
 LATE = 2

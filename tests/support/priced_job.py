@@ -9,10 +9,10 @@ from functions.batch.model import Job
 from functions.batch.money import JobLimits
 from functions.batch.pricing import Rates
 from tests.support.driver import World
+from tests.support.ledger_twins import MemoryLedger
 from tests.support.lines import jsonl
 from tests.support.money_twins import MemoryPrices, rates_of
 from tests.support.twin_provider import TwinDialect, TwinProvider
-from tests.support.twins import MemoryLedger
 
 MODEL = "openai/m"
 LIST_INPUT, LIST_OUTPUT = 2.0, 10.0

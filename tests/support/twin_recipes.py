@@ -8,28 +8,15 @@ import msgspec
 
 from functions.batch.ports import RowKind
 from functions.batch.recipe import MadeRow, StoredRecipe
-from functions.recipes.adapter import RecipeFiles
-from functions.recipes.rendering import Renderer
-from functions.recipes.requests import Instructions
+from tests.support.in_process_recipes import InProcessMaker, InProcessRecipes
 
 
-class _Maker:
-    """Renders in the test's own process."""
-
-    def __init__(self, content: bytes) -> None:
-        self._renderer = Renderer(msgspec.json.decode(content, type=Instructions))
-
+class _Maker(InProcessMaker):
     def make(self, rows: Sequence[bytes]) -> list[MadeRow]:
-        return [_as_twins(self._renderer.make(row)) for row in rows]
-
-    def attached(self, line: bytes, name: str, document: bytes, *, shared: bool) -> bytes:
-        raise AssertionError("twins take no documents")
-
-    def close(self) -> None:
-        return
+        return [_as_twins(made) for made in super().make(rows)]
 
 
-class TwinRecipes(RecipeFiles):
+class TwinRecipes(InProcessRecipes):
     def maker(self, recipe: StoredRecipe) -> _Maker:
         return _Maker(bytes(recipe.content))
 

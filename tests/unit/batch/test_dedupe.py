@@ -5,75 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from functions.batch import layout
-from functions.batch.money import DOLLAR, picodollars
-from functions.batch.repeats.deduped import find_deduped
-from functions.batch.rows import Caps, Group, StoredAnswer
-from functions.batch.spending.canary import ABOVE
+from functions.batch.money import DOLLAR
+from functions.batch.rows import Caps, Group
 from functions.providers.openai.dialect import OpenAIDialect
+from tests.support.deduped_job import OUTPUT, RECIPE, dropped, paid, table, world_of
 from tests.support.driver import World
 from tests.support.echo_provider import EchoProvider
 from tests.support.lines import body, jsonl, line
-from tests.support.money_twins import MemoryPrices, rates_of
+from tests.support.money_twins import MemoryPrices
 from tests.support.twin_provider import MAX_OUTPUT, TwinDialect, TwinProvider
-from tests.support.twin_recipes import TwinRecipes
-
-INPUT, OUTPUT = 1.0, 4.0
-RECIPE: dict[str, Any] = {
-    "provider": "openai",
-    "model": "small",
-    "id": "id",
-    "prompt": "{{ text }}",
-    "dedupe": True,
-}
-
-
-def world_of(twin: TwinProvider, **keys: Any) -> World:
-    world = World(
-        dialects=(TwinDialect("openai"),),
-        providers={"openai": lambda: twin},
-        recipes=TwinRecipes(),
-        on_wait=lambda _: twin.tick(),
-        prices=MemoryPrices(
-            {f"openai/{name}": rates_of(INPUT, OUTPUT) for name in ("small", "big", "other")}
-        ),
-    )
-    world.inputs.others["in/recipe.json"] = json.dumps({**RECIPE, **keys}).encode()
-    return world
-
-
-def table(texts: Sequence[str]) -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(["id", "text"])
-    writer.writerows([f"id {number}", text] for number, text in enumerate(texts))
-    return out.getvalue().encode()
-
-
-def dropped(world: World, texts: Sequence[str], name: str = "t") -> str:
-    return world.drop(f"in/{name}.csv", table(texts))
-
-
-def paid(*texts: str, said: Callable[[str], str] = lambda text: f"echo {text}") -> float:
-    """Dollars, in a batch."""
-    amount = sum(
-        len(text) * picodollars(INPUT) + len(said(text)) * picodollars(OUTPUT) for text in texts
-    )
-    return amount / 2_000_000 / DOLLAR
-
-
-@pytest.fixture
-def twin() -> TwinProvider:
-    return TwinProvider("openai")
 
 
 def test_slices_have_the_rows_that_were_not_sent(twin: TwinProvider) -> None:
@@ -268,52 +213,6 @@ def test_what_the_row_that_was_sent_lost_is_lost_for_all(twin: TwinProvider) -> 
     assert [each["error"]["code"] for each in world.result_lines(job)] == ["unresolved"] * 2
 
 
-def forget(world: World) -> None:
-    for digest, (answer, _) in world.earlier.known.items():
-        world.earlier.known[digest] = (answer, int(time.time()))
-
-
-def delete(world: World) -> None:
-    for key in list(world.results.stored):
-        world.results.delete([key] if key.endswith("results.jsonl") else [])
-
-
-def shorten(world: World) -> None:
-    for key, data in world.results.stored.items():
-        world.results.stored[key] = data[:-9]
-
-
-def misplace(world: World) -> None:
-    for digest, (answer, until) in world.earlier.known.items():
-        moved = StoredAnswer(answer.job_id, answer.offset + 1, answer.length)
-        world.earlier.known[digest] = (moved, until)
-
-
-@pytest.mark.parametrize("lose", [forget, delete, shorten, misplace])
-def test_an_answer_that_is_gone_is_none(twin: TwinProvider, lose: Callable[[World], None]) -> None:
-    world = world_of(twin)
-    world.run(dropped(world, ["a"]))
-    lose(world)
-    job = dropped(world, ["a", "a"], "later")
-    assert world.run(job)["status"] == "succeeded"
-    assert twin.sent == {"a": 2}
-    assert [each.get("cached", False) for each in world.result_lines(job)] == [False, True]
-
-
-def test_more_answers_than_the_disk_holds_are_asked_again(
-    twin: TwinProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("functions.batch.repeats.deduping.MOST_ANSWERS", 1)
-    world = world_of(twin)
-    texts = ["a", "b", "c", "b"]
-    world.run(dropped(world, texts))
-    job = dropped(world, texts, "later")
-    summary = world.run(job)
-    assert summary["dedupe"]["from_earlier_jobs"] in (1, 2)
-    assert twin.sent.total() == 5
-    assert [each["text"] for each in world.result_lines(job)] == [f"echo {text}" for text in texts]
-
-
 def test_rows_are_found_across_ranges_and_sources(twin: TwinProvider) -> None:
     world = world_of(twin, routes=[{"when": "text == 'b'", "model": "other"}])
     world.split_bytes = 200
@@ -349,63 +248,6 @@ def test_a_canary_holds_rows_that_are_sent(twin: TwinProvider) -> None:
     assert [batch["rows"] for batch in summary["batches"]] == [100, 20]
     assert twin.sent.total() == 122
     assert [each["text"] for each in world.result_lines(job)] == [f"echo {text}" for text in texts]
-
-
-def test_a_second_try_keeps_the_first_decision(twin: TwinProvider) -> None:
-    """Also where another job has answered in the meantime, or what was found is gone."""
-    world = world_of(twin)
-    world.run(dropped(world, ["b"], "known"))
-    job = dropped(world, ["a", "b"])
-    [piece] = json.loads(world.work.get(world.plan(job).manifest))
-    world.shard(job, piece)
-    world.dedupe(job)
-    decided = find_deduped(world.work, job)
-    delete(world)
-    world.run(dropped(world, ["a"], "meanwhile"))
-    world.dedupe(job)
-    assert find_deduped(world.work, job) == decided
-    world.run(job)
-    assert twin.sent == {"a": 2, "b": 1}
-    assert [each["text"] for each in world.result_lines(job)] == ["echo a", "echo b"]
-
-
-def test_a_rival_that_decides_otherwise_changes_nothing(twin: TwinProvider) -> None:
-    """Two tries of the step run at once; the slower one finds other answers."""
-    world = world_of(twin)
-    job = dropped(world, ["a", "b", "b"])
-    [piece] = json.loads(world.work.get(world.plan(job).manifest))
-    world.shard(job, piece)
-    decision = layout.deduped(job)
-    world.dedupe(job)
-    first = world.work.stored.pop(decision)
-    world.run(dropped(world, ["a"], "meanwhile"))
-    put_new = world.work.put_new
-
-    def late(key: str, data: bytes) -> None:
-        if key == decision:
-            world.work.stored.setdefault(decision, first)
-        put_new(key, data)
-
-    world.work.put_new = late
-    world.dedupe(job)
-    assert world.work.stored[decision] == first
-    world.run(job)
-    assert [each["text"] for each in world.result_lines(job)] == ["echo a", "echo b", "echo b"]
-    assert twin.sent == {"a": 2, "b": 1}
-
-
-def test_two_jobs_at_once_may_both_send(twin: TwinProvider) -> None:
-    world = world_of(twin)
-    jobs = [dropped(world, ["a", "b"], name) for name in ("one", "two")]
-    for job in jobs:
-        [piece] = json.loads(world.work.get(world.plan(job).manifest))
-        world.shard(job, piece)
-        world.dedupe(job)
-    for job in jobs:
-        assert world.run(job)["status"] == "succeeded"
-        assert [each["text"] for each in world.result_lines(job)] == ["echo a", "echo b"]
-    assert twin.sent == {"a": 2, "b": 2}
-    assert {answer.job_id for answer, _ in world.earlier.known.values()} == {jobs[1]}
 
 
 def test_a_job_that_is_rejected_looks_for_nothing(twin: TwinProvider) -> None:
@@ -493,56 +335,3 @@ def test_answers_under_other_terms_are_not_the_same(twin: TwinProvider) -> None:
         sent = twin.sent.total()
         world.run(dropped(world, ["a"], f"other {number}"))
         assert twin.sent.total() > sent, keys
-
-
-TEXTS = st.lists(st.sampled_from(["a", "b", "cc", "bad", "again", "ddd", "é"]), max_size=25)
-
-
-@settings(max_examples=60)
-@given(
-    before=TEXTS,
-    texts=TEXTS.filter(len),
-    cap=st.integers(1, 5),
-    split=st.integers(60, 400),
-    canary_above=st.sampled_from([0, 3, ABOVE]),
-)
-def test_each_row_gets_the_answer_to_its_own_request(
-    before: list[str], texts: list[str], cap: int, split: int, canary_above: int
-) -> None:
-    """Whatever comes twice, in whatever ranges and batches, and whatever was answered before."""
-    twin = TwinProvider("openai")
-    world = world_of(twin)
-    world.caps = Caps(rows=cap)
-    world.split_bytes = split
-    world.canary_above = canary_above
-    world.answers = lambda _: "Approve Job"
-    if before:
-        world.run(_as_lines(world, before, "before"))
-    known = {text for text in before if text != "bad"}
-    twin.sent.clear()
-    twin.failing = {"again": 1}
-    job = _as_lines(world, texts, "texts")
-    summary = world.run(job)
-    lines = world.result_lines(job)
-    assert [each["custom_id"] for each in lines] == [f"id {n}" for n in range(len(texts))]
-    assert [each["text"] for each in lines] == [
-        None if text == "bad" else f"echo {text}" for text in texts
-    ]
-    new = set(texts) - known
-    assert twin.sent == {text: 1 + (text == "again") for text in new}
-    own = [text for text, each in zip(texts, lines, strict=True) if "cached" not in each]
-    assert sorted(set(own)) == sorted(new)
-    assert [text for text in own if text != "bad"] == [
-        text for text in dict.fromkeys(texts) if text in new and text != "bad"
-    ], "the first of each"
-    told = summary["dedupe"]
-    assert told["from_earlier_jobs"] == sum(text in known for text in texts)
-    answered = sum(text != "bad" for text in texts)
-    assert told["from_earlier_jobs"] + told["within_the_job"] == answered - len(new - {"bad"})
-    by_row = sum(picodollars(each["cost_usd"]) for each in lines) / DOLLAR
-    assert summary["cost"]["actual_usd"] == pytest.approx(by_row)
-
-
-def _as_lines(world: World, texts: list[str], name: str) -> str:
-    rows = [{"id": f"id {n}", "text": text} for n, text in enumerate(texts)]
-    return world.drop(f"in/{name}.jsonl", jsonl(rows))

@@ -15,77 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.batch.reading.planning import WAIT_LAPS, WAIT_SECONDS
-from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps
-from functions.providers.openai.dialect import OpenAIDialect
-from functions.providers.vertex.dialect import VertexDialect
 from functions.recipes.adapter import RecipeFiles
-from functions.recipes.rendering import Renderer
-from functions.recipes.requests import Instructions
-from tests.support.driver import World
 from tests.support.echo_provider import EchoProvider, last_text
 from tests.support.lines import body, jsonl, line
-from tests.support.money_twins import MemoryPrices, rates_of
-
-RECIPE: dict[str, Any] = {
-    "provider": "openai",
-    "model": "small",
-    "id": "id",
-    "prompt": "Sort {{ text }}",
-    "output": {"csv": True},
-}
-SCHEMA = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["bug", "question"]}},
-    "required": ["kind"],
-}
-
-
-class _InProcess:
-    """Rows rendered here: a process for each example would take its time."""
-
-    def __init__(self, content: bytes) -> None:
-        import msgspec
-
-        self._renderer = Renderer(msgspec.json.decode(content, type=Instructions))
-
-    def make(self, rows: Any) -> list[MadeRow]:
-        return [self._renderer.make(row) for row in rows]
-
-    def attached(self, line: bytes, name: str, document: bytes) -> bytes:
-        raise AssertionError("documents go through the real one")
-
-    def close(self) -> None:
-        return
-
-
-class InProcessRecipes(RecipeFiles):
-    def maker(self, recipe: StoredRecipe) -> Any:
-        return _InProcess(bytes(recipe.content))
-
-
-@pytest.fixture
-def echo() -> EchoProvider:
-    return EchoProvider()
-
-
-def world_of(echo: EchoProvider, recipe: dict[str, Any] | None = None, **keys: Any) -> World:
-    world = World(
-        dialects=(OpenAIDialect(), VertexDialect()),
-        providers={"openai": lambda: echo},
-        recipes=InProcessRecipes(),
-        prices=MemoryPrices({"openai/gpt-5-mini": rates_of(0.3, 1)}),
-        allowance=1_000,
-    )
-    if recipe is not None:
-        world.inputs.others["recipe.json"] = json.dumps({**recipe, **keys}).encode()
-    return world
-
-
-def sheet(world: World, job: str, name: str = "results.csv") -> list[list[str]]:
-    text = world.results.get(f"{job}/{name}").decode()
-    return list(csv.reader(io.StringIO(text, newline="")))
+from tests.support.recipe_job import RECIPE, SCHEMA, sheet, world_of
 
 
 def test_a_csv_comes_back_with_columns() -> None:
@@ -173,78 +107,6 @@ def test_an_answer_never_moves_to_another_row(
 
 def _unguarded(cell: str) -> str:
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
-
-
-def test_a_file_waits_for_its_recipe(echo: EchoProvider) -> None:
-    world = world_of(echo)
-    waited: list[float] = []
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 3:
-            world.inputs.others["in/recipe.yaml"] = json.dumps(RECIPE).encode()
-
-    world.on_wait = wait
-    job = world.drop("in/t.csv", b"id,text\n1,a\n")
-    assert world.run(job)["status"] == "succeeded"
-    assert waited[:3] == [WAIT_SECONDS] * 3
-    assert WAIT_LAPS * WAIT_SECONDS == 60
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "laps", "status", "code"),
-    [
-        ("t.csv", b"id,text\n1,a\n", WAIT_LAPS, "rejected", "needs_recipe"),
-        ("t.jsonl", b'{"id": 1, "text": "a"}\n', WAIT_LAPS, "failed", "needs_recipe"),
-        ("t.jsonl.gz", gzip.compress(b'{"id": 1}\n'), WAIT_LAPS, "failed", "needs_recipe"),
-        ("t.jsonl", b"\xff\n{\n", 0, "failed", "not_utf8"),
-        ("t.jsonl", jsonl([line("a", body("x", stream=True))]), 0, "failed", "stream"),
-    ],
-)
-def test_only_rows_of_data_wait(
-    echo: EchoProvider, name: str, data: bytes, laps: int, status: str, code: str
-) -> None:
-    world = world_of(echo)
-    waited: list[float] = []
-    world.on_wait = waited.append
-    job = world.drop(name, data)
-    summary = world.run(job)
-    assert (summary["status"], summary["reason"]["code"]) == (status, code)
-    assert len(waited) == laps
-
-
-def test_a_cancelled_job_waits_for_nothing(echo: EchoProvider) -> None:
-    world = world_of(echo)
-    job = world.drop("t.csv", b"id\n1\n")
-    world.ledger.update_job(job, {"cancel_requested": True})
-    assert world.plan(job).next == "report"
-
-
-@pytest.mark.parametrize("wait", [1, WAIT_LAPS])
-@pytest.mark.parametrize(
-    ("name", "data", "reason", "rows"),
-    [("t.csv", b"id\n1\n", "cancelled", 0), ("t.jsonl", b'{"id": 1}\n', "needs_recipe", 1)],
-)
-def test_a_job_cancelled_while_it_waits_for_a_recipe_is_cancelled(
-    echo: EchoProvider, name: str, data: bytes, reason: str, rows: int, wait: int
-) -> None:
-    """Rows of JSONL can be told all the same."""
-    world = world_of(echo)
-    job = world.drop(name, data)
-    waited: list[float] = []
-
-    def cancel(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == wait:
-            assert world.command("Cancel Job", job_id=job)
-
-    world.on_wait = cancel
-    summary = world.run(job)
-    assert len(waited) == wait
-    assert summary["status"] == world.ledger.job(job).status == "cancelled"
-    assert summary["reason"]["code"] == reason
-    assert summary["rows"]["total"] == rows
-    assert world.reporter().report(job, None) == "cancelled"
 
 
 def test_an_empty_table_is_rejected_though_it_was_cancelled(echo: EchoProvider) -> None:
@@ -388,83 +250,6 @@ def test_routes_choose_the_model_and_are_counted(echo: EchoProvider) -> None:
         ("lang == 'de'", "german", 1),
         (None, "small", 1),
     ]
-
-
-def test_an_answer_that_does_not_fit_goes_again_once_and_is_kept(echo: EchoProvider) -> None:
-    echo.say = lambda sent: '{"kind": "bug"}' if "good" in last_text(sent) else '{"kind": "=other"}'
-    world = world_of(echo, RECIPE, response_schema=SCHEMA)
-    job = world.drop("s.csv", b"id,text\n1,good\n2,bad\n")
-    summary = world.run(job)
-    assert [last_text(sent) for sent in echo.bodies] == ["Sort good", "Sort bad", "Sort bad"]
-    assert {sent["model"] for sent in echo.bodies} == {"small"}
-    assert echo.bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
-    good, bad = world.result_lines(job)
-    assert (good["status"], good["round"]) == ("succeeded", 1)
-    assert (bad["status"], bad["round"]) == ("failed", 2)
-    assert bad["text"] == '{"kind": "=other"}'
-    assert bad["response"]["choices"]
-    assert bad["error"]["code"] == "schema_mismatch"
-    assert "kind: '=other' is not one of" in bad["error"]["message"]
-    assert summary["rounds"] == 2
-    assert [row[:4] for row in sheet(world, job)] == [
-        ["id", "text", "status", "kind"],
-        ["1", "good", "succeeded", "bug"],
-        ["2", "bad", "failed", "'=other"],
-    ]
-    assert sheet(world, job, "failed.csv") == [["id", "text"], ["2", "bad"]]
-
-
-def test_a_row_that_did_not_fit_goes_to_the_stronger_model(echo: EchoProvider) -> None:
-    echo.say = lambda sent: '{"kind": "bug"}' if sent["model"] == "big" else "no JSON"
-    world = world_of(echo, RECIPE, response_schema=SCHEMA, escalate_to="big")
-    job = world.drop("s.csv", b"id,text\n1,a\n2,b\n")
-    assert world.run(job)["status"] == "succeeded"
-    assert [sent["model"] for sent in echo.bodies] == ["small", "small", "big", "big"]
-    assert {each["model"] for each in world.result_lines(job)} == {"big"}
-    assert [each["custom_id"] for each in world.result_lines(job)] == ["1", "2"]
-
-
-def test_a_cancelled_jobs_misfit_is_not_sent_again(echo: EchoProvider) -> None:
-    world = world_of(echo, RECIPE, response_schema=SCHEMA)
-    job = world.drop("s.csv", b"id,text\n1,a\n")
-
-    def say(_: dict[str, Any]) -> str:
-        world.ledger.update_job(job, {"cancel_requested": True})
-        return "no JSON"
-
-    echo.say = say
-    world.run(job)
-    [row] = world.result_lines(job)
-    assert (row["error"]["code"], row["text"], len(echo.bodies)) == (
-        "schema_mismatch",
-        "no JSON",
-        1,
-    )
-
-
-def test_an_answer_whose_check_does_not_end_is_kept_and_not_paid_twice(
-    echo: EchoProvider,
-) -> None:
-    pattern = {"type": "object", "properties": {"kind": {"type": "string", "pattern": "^(a+)+$"}}}
-    endless = json.dumps({"kind": "a" * 40 + "!"})
-    echo.say = lambda sent: endless if "bad" in last_text(sent) else '{"kind": "aa"}'
-    world = world_of(echo, RECIPE, response_schema=pattern)
-    job = world.drop("s.csv", b"id,text\n1,bad\n2,good\n")
-    summary = world.run(job)
-    assert len(echo.bodies) == 2
-    assert summary["rows"] == {"total": 2, "succeeded": 1, "failed": 1, "invalid": 0}
-    bad, good = world.result_lines(job)
-    assert (bad["status"], bad["text"], good["status"]) == ("failed", endless, "succeeded")
-    assert (bad["error"]["code"], bad["error"]["retryable"]) == ("schema_mismatch", False)
-    assert "stopped after 2 s" in bad["error"]["message"]
-
-
-def test_a_request_in_the_same_file_is_held_against_no_schema(echo: EchoProvider) -> None:
-    echo.say = lambda sent: "plain" if last_text(sent) == "native" else '{"kind": "bug"}'
-    world = world_of(echo, RECIPE, response_schema=SCHEMA)
-    rows: list[Any] = [{"id": 1, "text": "a"}, line("n", body("native", model="small"))]
-    job = world.drop("m.jsonl", jsonl(rows))
-    assert world.run(job)["status"] == "succeeded"
 
 
 def test_failed_rows_come_back_as_they_were_dropped(echo: EchoProvider) -> None:

@@ -1,11 +1,8 @@
 """OpenAI's part of the simulator, driven by the official SDK only."""
 
-import io
 import json
-from collections.abc import Iterator
 from typing import Any, get_args
 
-import httpx2
 import openai
 import pytest
 from openai import types
@@ -14,71 +11,19 @@ from pydantic import BaseModel
 
 from local.simulator import answers, openai_bodies
 from local.simulator.process import Simulator, until
-
-TERMINAL = ("completed", "failed", "expired", "cancelled")
-CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def client(simulator_process: Simulator) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(
-        api_key="sk-test", base_url=f"{simulator_process.url}/openai/v1", max_retries=0
-    ) as client:
-        yield client
-
-
-def ask(text: str, model: str = "gpt-5-mini") -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": text}]}
-
-
-def line(custom_id: str, body: dict[str, Any], url: str = CHAT) -> dict[str, Any]:
-    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
-
-
-def jsonl(rows: list[Any]) -> bytes:
-    return b"".join(
-        (row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows
-    )
-
-
-def upload(client: openai.OpenAI, rows: list[Any]) -> str:
-    file = client.files.create(file=("in.jsonl", io.BytesIO(jsonl(rows))), purpose="batch")
-    strict(file)
-    return file.id
-
-
-def submit(client: openai.OpenAI, rows: list[Any], endpoint: Any = CHAT) -> types.Batch:
-    batch = client.batches.create(
-        completion_window="24h",
-        endpoint=endpoint,
-        input_file_id=upload(client, rows),
-        metadata={"attempt": "1"},
-    )
-    strict(batch)
-    return batch
-
-
-def strict(value: BaseModel) -> None:
-    """The SDK builds its objects without validating them; this does, and refuses extras."""
-    type(value).model_validate_json(value.model_dump_json(by_alias=True), strict=True)
-    assert not value.model_extra
-
-
-def ended(client: openai.OpenAI, batch: types.Batch) -> types.Batch:
-    final = until(lambda: client.batches.retrieve(batch.id), lambda b: b.status in TERMINAL)
-    strict(final)
-    return final
-
-
-def run(client: openai.OpenAI, rows: list[Any], endpoint: Any = CHAT) -> types.Batch:
-    return ended(client, submit(client, rows, endpoint))
-
-
-def read(client: openai.OpenAI, file_id: str | None) -> list[dict[str, Any]]:
-    if file_id is None:
-        return []
-    content = client.files.content(file_id).read()
-    return [json.loads(part) for part in content.split(b"\n") if part]
+from tests.support.lines import CHAT, line
+from tests.support.lines import body as ask
+from tests.support.openai_batches import (
+    TERMINAL,
+    codes,
+    ended,
+    good,
+    jsonl,
+    read,
+    run,
+    submit,
+    upload,
+)
 
 
 def test_every_row_is_answered_and_joined_by_its_echo(
@@ -173,10 +118,6 @@ def test_a_schema_is_answered_with_a_document_that_fits(client: openai.OpenAI) -
     assert json.loads(text)["kind"] in ("bug", "feature")
 
 
-def good(custom_id: str = "good") -> dict[str, Any]:
-    return line(custom_id, ask("fine"))
-
-
 @pytest.mark.parametrize(
     ("rows", "code", "number"),
     [
@@ -213,10 +154,6 @@ def test_too_many_requests_and_inputs(client: openai.OpenAI) -> None:
     body = {"model": "text-embedding-3-small", "input": ["a"] * 50_001}
     final = run(client, [line("one", body, "/v1/embeddings")], "/v1/embeddings")
     assert codes(final) == ["too_many_inputs"]
-
-
-def codes(batch: types.Batch) -> list[str | None]:
-    return [error.code for error in (batch.errors and batch.errors.data) or []]
 
 
 def test_marked_rows_fail_in_their_own_way(client: openai.OpenAI, simulator: Simulator) -> None:
@@ -290,32 +227,6 @@ def test_cancelling_keeps_the_finished_part(client: openai.OpenAI, simulator: Si
         client.batches.cancel(batch.id)
 
 
-def test_expiry_reports_no_failures(client: openai.OpenAI, simulator: Simulator) -> None:
-    simulator.fault("openai", "create", "expire_at", fraction=0.3)
-    final = run(client, [line(str(number), ask(f"text {number}")) for number in range(10)])
-    assert final.status == "expired"
-    assert final.request_counts == types.BatchRequestCounts(total=10, completed=3, failed=0)
-    assert len(read(client, final.output_file_id)) == 3
-    assert {row["error"]["code"] for row in read(client, final.error_file_id)} == {"batch_expired"}
-
-
-def test_a_batch_may_fail_after_create_or_get_stuck(
-    client: openai.OpenAI, simulator: Simulator
-) -> None:
-    simulator.fault("openai", "create", "token_limit")
-    simulator.fault("openai", "create", "batch_failed", skip=1)
-    simulator.fault("openai", "create", "stuck", skip=2, fraction=0.5)
-    assert codes(run(client, [good()])) == ["token_limit_exceeded"]
-    assert codes(run(client, [good()])) == ["server_error"]
-    stuck = submit(client, [good("1"), good("2")])
-    until(
-        lambda: client.batches.retrieve(stuck.id),
-        lambda b: bool(b.request_counts and b.request_counts.completed),
-    )
-    client.batches.cancel(stuck.id)
-    assert len(read(client, ended(client, stuck).output_file_id)) == 1
-
-
 def test_enqueued_tokens_are_limited_by_model(client: openai.OpenAI, simulator: Simulator) -> None:
     simulator.admin("settings", {"enqueued_token_limits": {"gpt-5-mini": 6}, "batch_seconds": 1})
     first = submit(client, [good()])
@@ -383,82 +294,6 @@ def test_batches_are_listed_newest_first(client: openai.OpenAI) -> None:
     assert client.batches.list(after=ids[1]).data[0].metadata == {"attempt": "1"}
     with pytest.raises(openai.NotFoundError):
         client.batches.retrieve("batch_x")
-
-
-def test_armed_faults_act_on_calls(client: openai.OpenAI, simulator: Simulator) -> None:
-    file_id = upload(client, [good()])
-    simulator.fault("openai", "content", "status", status=429, code="slow_down", retry_after=3)
-    with pytest.raises(openai.RateLimitError) as caught:
-        client.files.content(file_id)
-    assert caught.value.code == "slow_down"
-    assert caught.value.response.headers["retry-after"] == "3"
-    simulator.fault("openai", "content", "truncate", bytes=10)
-    with pytest.raises((openai.APIConnectionError, httpx2.RemoteProtocolError)):
-        client.files.content(file_id)
-    simulator.fault("openai", "content", "delay", seconds=0.3)
-    with pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.1).files.content(file_id)
-    assert client.files.content(file_id).read() == jsonl([good()])
-
-
-def test_a_create_may_take_effect_though_its_reply_is_lost(
-    client: openai.OpenAI, simulator: Simulator
-) -> None:
-    for kind, left in (("drop_before", 0), ("drop_after", 1)):
-        simulator.fault("openai", "create", kind)
-        with pytest.raises(openai.APIConnectionError):
-            submit(client, [good()])
-        assert len(client.batches.list().data) == left
-
-
-def test_an_answer_may_not_come_to_an_end(client: openai.OpenAI, simulator: Simulator) -> None:
-    """It is told in the books once the client hangs up, long before its time is over."""
-    file_id = upload(client, [good()])
-    for part in (0, 10):
-        simulator.fault("openai", "content", "stall", bytes=part, seconds=60)
-        with pytest.raises(openai.APITimeoutError):
-            client.with_options(timeout=0.2).files.content(file_id)
-
-    def stalls() -> int:
-        return [each["reason"] for each in simulator.ledger()["refused"]].count("stall")
-
-    until(stalls, lambda count: count == 2, 5)
-    simulator.fault("openai", "create", "stall", seconds=0.1)
-    with pytest.raises(openai.APIConnectionError):
-        client.batches.create(
-            input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h"
-        )
-    assert len(client.batches.list().data) == 1
-
-
-def test_a_call_may_take_effect_after_its_client_has_hung_up(
-    client: openai.OpenAI, simulator: Simulator
-) -> None:
-    file_id = upload(client, [good()])
-    simulator.fault("openai", "create", "delay", seconds=0.5)
-    with pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.1).batches.create(
-            input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h"
-        )
-    assert client.batches.list().data == []
-    until(lambda: client.batches.list().data, lambda found: len(found) == 1, 5)
-
-
-def test_things_may_be_gone_or_undeletable(client: openai.OpenAI, simulator: Simulator) -> None:
-    file_id = upload(client, [good()])
-    simulator.fault("openai", "delete", "undeletable")
-    for _ in range(2):
-        with pytest.raises(openai.InternalServerError):
-            client.files.delete(file_id)
-    simulator.fault("openai", "retrieve_file", "gone", target=file_id)
-    for _ in range(2):
-        with pytest.raises(openai.NotFoundError):
-            client.files.retrieve(file_id)
-    batch = submit(client, [good()])
-    simulator.fault("openai", "retrieve", "gone")
-    for _ in range(2):
-        with pytest.raises(openai.NotFoundError):
-            client.batches.retrieve(batch.id)
 
 
 def test_dollars_are_counted_at_a_posted_price(client: openai.OpenAI, simulator: Simulator) -> None:
