@@ -33,6 +33,12 @@ from functions.batch.tally import Problems
 MOST_MODELS = 200
 """That an event names: it ends at 256 kB."""
 
+_FROM_WORK = ("routes", "one_model", "cache", "dedupe")
+"""Keys of the summary that are read from the job's work files, which are swept after its end."""
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
 
 class Failure(msgspec.Struct, kw_only=True):
     """What the workflow caught, as Step Functions words it."""
@@ -55,13 +61,17 @@ class Reporter(msgspec.Struct, kw_only=True):
         job = self.ledger.job(job_id)
         shards = list(self.ledger.shards(job_id))
         self.budgets.settle(job_id, spent(shards))
-        if job.status not in FINAL_JOB_STATUSES:
+        ended = job.status in FINAL_JOB_STATUSES
+        if not ended:
             job.bill = total(shards)
             self._tell_left(job_id, shards)
             job = self._end(job, failure)
             self.metrics.job(job)
-        summary = self._summary(job, shards)
         key = layout.result(job_id, "summary.json")
+        from_work = self._told_before(key) if ended else None
+        if from_work is None:
+            from_work = self._from_work(job, shards)
+        summary = self._summary(job, shards, from_work)
         self.results.put(key, msgspec.json.format(msgspec.json.encode(summary), indent=2))
         for file in self.ledger.files(job_id):
             if file.deleted_at is None:
@@ -70,6 +80,23 @@ class Reporter(msgspec.Struct, kw_only=True):
             self.results.abandon(layout.everything(job_id))
         self._publish(job, shards)
         return job.status
+
+    def _told_before(self, key: str) -> dict[str, object] | None:
+        """What only an earlier report can say, because the work files may be gone."""
+        data = self.results.find(key)
+        if data is None:
+            return None
+        before = _fields(data)
+        return {name: before[name] for name in _FROM_WORK if name in before}
+
+    def _from_work(self, job: Job, shards: list[Shard]) -> dict[str, object]:
+        found = self.work.find(layout.recipe(job.job_id))
+        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
+        return {
+            **self._routes(job, recipe),
+            **cache_report(recipe, shards),
+            **self._dedupe(job, recipe),
+        }
 
     def _tell_left(self, job_id: str, shards: list[Shard]) -> None:
         """Files of shards that nobody will clean any more; what a clean-up gave up, it has told
@@ -142,9 +169,9 @@ class Reporter(msgspec.Struct, kw_only=True):
             f"{'all' if tally.count == lost else tally.count} of them: {tally.message}",
         )
 
-    def _summary(self, job: Job, shards: list[Shard]) -> dict[str, object]:
-        found = self.work.find(layout.recipe(job.job_id))
-        recipe = None if found is None else msgspec.json.decode(found, type=StoredRecipe)
+    def _summary(
+        self, job: Job, shards: list[Shard], from_work: dict[str, object]
+    ) -> dict[str, object]:
         return {
             "job_id": job.job_id,
             "status": job.status,
@@ -168,9 +195,7 @@ class Reporter(msgspec.Struct, kw_only=True):
                 if shard.batch_id
             ],
             "cost": cost(job.estimate, shards),
-            **self._routes(job, recipe),
-            **cache_report(recipe, shards),
-            **self._dedupe(job, recipe),
+            **from_work,
             "provider_files": self._provider_files(job.job_id),
             "outputs": job.outputs,
         }
