@@ -11,11 +11,12 @@ from functions.batch.model import Tag
 from tests.support.provider_subjects import FOREIGN, NO_SINCE, TAG, WITH_NAMES, Subject, named
 from tests.support.simulator import Simulator
 
+LATER = Tag(stack=TAG.stack, job_id=TAG.job_id, shard_id=TAG.shard_id, attempt=2)
+
 
 def test_a_create_is_found_again_whatever_its_attempt(subject: Subject) -> None:
     batch_id, _, _ = subject.send(["a", "b", "c"])
-    later = Tag(stack=TAG.stack, job_id=TAG.job_id, shard_id=TAG.shard_id, attempt=2)
-    for tag in (TAG, later):
+    for tag in (TAG, LATER):
         assert subject.found(tag, 3) == [batch_id]
 
 
@@ -45,19 +46,16 @@ def test_another_deployments_batch_is_not_found(subject: Subject) -> None:
     assert subject.found(TAG, 3) == []
 
 
-def test_staged_files_are_found_again_and_no_others(subject: Subject, sim: Simulator) -> None:
+def test_staged_files_are_found_again_and_no_others(subject: Subject) -> None:
     path, _ = subject.write(["a"])
     staged = subject.provider.stage(path, TAG)
     for tag in FOREIGN:
         subject.provider.stage(path, tag)
-    later = Tag(stack=TAG.stack, job_id=TAG.job_id, shard_id=TAG.shard_id, attempt=2)
-    for tag in (TAG, later):
+    for tag in (TAG, LATER):
         assert subject.provider.find_staged(tag, subject.since) == staged
 
 
-def test_what_carries_the_stacks_name_is_told_and_nothing_else(
-    subject: Subject, sim: Simulator
-) -> None:
+def test_what_carries_the_stacks_name_is_told_and_nothing_else(subject: Subject) -> None:
     """But for batches that have no names: those are known to the ledger alone."""
     batch_id, _, staged = subject.send(["a", "b"])
     subject.send(["c"], FOREIGN[0])

@@ -34,7 +34,7 @@ def test_a_file_waits_for_its_recipe(echo: EchoProvider) -> None:
     [
         ("t.csv", b"id,text\n1,a\n", WAIT_LAPS, "rejected", "needs_recipe"),
         ("t.jsonl", b'{"id": 1, "text": "a"}\n', WAIT_LAPS, "failed", "needs_recipe"),
-        ("t.jsonl.gz", gzip.compress(b'{"id": 1}\n'), WAIT_LAPS, "failed", "needs_recipe"),
+        ("t.jsonl.gz", gzip.compress(b'{"id": 1}\n', mtime=0), WAIT_LAPS, "failed", "needs_recipe"),
         ("t.jsonl", b"\xff\n{\n", 0, "failed", "not_utf8"),
         ("t.jsonl", jsonl([line("a", body("x", stream=True))]), 0, "failed", "stream"),
     ],
