@@ -112,10 +112,12 @@ class Poller(msgspec.Struct, kw_only=True):
             return shard
         try:
             provider.cancel(batch_id)
-        except (Missing, AccountBlocked, KeyMissing):
+        except (AccountBlocked, KeyMissing):
             raise
         except ProviderError:
-            return shard  # asked for again on the next lap; the batch may have ended all the same
+            # Asked for again on the next lap. The batch may have ended all the same; and whether it
+            # is gone, only the batch itself tells: a service may have no such path.
+            return shard
         if not job.cancel_requested:
             self.pauses.stuck(shard, step.waited)
         shard.cancel_sent = True
