@@ -245,23 +245,40 @@ def _seconds(since: str) -> float:
 
 def _state(batch: Batch, asked: float | None) -> BatchState:
     """An unknown status counts as running: new ones are more likely steps than ends."""
-    counts = batch.request_counts
     outcome = STATES.get(batch.status)
+    progress = _progress(batch)
     return BatchState(
         status=told(batch.status),
         outcome=outcome,
         complete=batch.status == "completed",
+        early=outcome == "ended" and _is_early(batch, progress),
         outputs=_outputs(batch),
         refusal=_refusal(batch) if outcome == "refused" else None,
-        progress=None
-        if counts is None
-        else Progress(
-            total=count(getattr(counts, "total", None)),
-            completed=count(getattr(counts, "completed", None)),
-            failed=count(getattr(counts, "failed", None)),
-        ),
+        progress=progress,
         retry_after=asked,
     )
+
+
+def _progress(batch: Batch) -> Progress | None:
+    counts = batch.request_counts
+    if counts is None:
+        return None
+    return Progress(
+        total=count(getattr(counts, "total", None)),
+        completed=count(getattr(counts, "completed", None)),
+        failed=count(getattr(counts, "failed", None)),
+    )
+
+
+def _is_early(batch: Batch, progress: Progress | None) -> bool:
+    """A batch has been seen to be completed, with its rows counted, before it named the file of
+    their answers. Where all rows have failed there is none, but one of errors."""
+    if not batch.output_file_id and not batch.error_file_id and batch.status == "completed":
+        return True
+    if progress is None:
+        return False
+    unnamed = progress.completed and not batch.output_file_id
+    return bool(unnamed or (progress.failed and not batch.error_file_id))
 
 
 def _outputs(batch: Batch) -> list[ProviderObject]:
