@@ -130,10 +130,11 @@ class OpenAIProvider:
 
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
         """Of several, those that failed or were cancelled do not count: what is left is the one
-        that a person let live."""
+        that a person let live. Where a list leaves out what marks a batch, its input tells."""
         earliest = _seconds(since)
         mine = (tag.stack, tag.job_id, tag.shard_id)
         found: dict[str, str] = {}
+        unmarked: dict[str, Batch] = {}
         with _translated():
             for batch in _since(earliest, self._client.batches.list(limit=100)):
                 marks = _marks(batch)
@@ -141,6 +142,15 @@ class OpenAIProvider:
                     marks.get(name) for name in ("batchdrop_stack", "job_id", "shard_id")
                 ):
                     found[batch.id] = batch.status
+                elif not marks:
+                    unmarked[batch.id] = batch
+        if unmarked and not found:
+            inputs = {file.id for file in self.find_staged(tag, since)}
+            found = {
+                each: batch.status
+                for each, batch in unmarked.items()
+                if batch.input_file_id in inputs
+            }
         return [each for each, status in found.items() if status not in _DEAD] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
