@@ -66,6 +66,11 @@ _CAPACITY_DELAY = 300
 _UNSEEN = ("find", "found", "no such", "not exist", "not ready", "processed")
 """Words for a file that was uploaded, and is not seen yet, or not looked at yet."""
 
+_SERVERS_OWN = frozenset({"server_error", "internal_error", "internal_server_error"})
+_LOST_FILE = ("cannot find file", "no such file")
+"""What a batch says that failed for no fault of its rows. Its validation has been seen not to find
+a file that the Files API had."""
+
 _DEAD = frozenset({"failed", "cancelling", "cancelled"})
 
 _Made = TypeVar("_Made", FileObject, Batch)
@@ -342,6 +347,8 @@ def _refusal(batch: Batch) -> Refusal:
         return Refusal(code=code, message=said, then="fail")
     if named:
         return Refusal(code=code, message=said, then="resend", lines=named)
+    if code in _SERVERS_OWN or any(map(message.lower().__contains__, _LOST_FILE)):
+        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
     return Refusal(code=code, message=said, then="split")
 
 

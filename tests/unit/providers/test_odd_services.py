@@ -166,6 +166,45 @@ def test_a_failed_batchs_errors_may_have_any_shape(
     assert all(isinstance(reason.message, str) for reason in refusal.lines.values())
 
 
+@pytest.mark.parametrize(
+    ("found", "early"),
+    [
+        ({"status": "completed"}, True),
+        ({"status": "completed", "request_counts": {"completed": 2, "failed": 0}}, True),
+        ({"status": "completed", "request_counts": None, "error_file_id": "e"}, False),
+        ({"request_counts": {"completed": 2, "failed": 1}, "error_file_id": "e"}, True),
+        ({"request_counts": {"completed": 2, "failed": 1}, "output_file_id": "o"}, True),
+        ({"request_counts": {"completed": 0, "failed": 3}, "error_file_id": "e"}, False),
+        ({"request_counts": {"completed": 3, "failed": 0}, "output_file_id": "o"}, False),
+        ({"status": "expired", "request_counts": {"completed": 1, "failed": 0}}, True),
+        ({"status": "cancelled", "request_counts": {"completed": 0, "failed": 0}}, False),
+        ({"status": "in_progress", "request_counts": {"completed": 1, "failed": 0}}, False),
+    ],
+)
+def test_a_batch_may_end_before_it_names_its_files(
+    server: Server, of_openai: Any, found: Any, early: bool
+) -> None:
+    server.reply("GET /v1/batches/b", batch(**{"status": "completed", **found}))
+    assert of_openai.poll("b").early is early
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("server_error", "The server had an error."),
+        (None, "Cannot find file file-1, or organization org-1 does not have access to it."),
+    ],
+)
+def test_a_batch_that_failed_for_no_fault_of_its_rows_goes_again_whole(
+    server: Server, of_openai: Any, code: object, message: str
+) -> None:
+    errors = {"data": [{"code": code, "message": message, "line": None}]}
+    server.reply("GET /v1/batches/b", batch(status="failed", errors=errors))
+    refusal = of_openai.poll("b").refusal
+    assert (refusal.then, refusal.lines) == ("resend", {})
+    assert refusal.delay_seconds > 0
+
+
 @pytest.mark.parametrize("code", [429, "429"])
 def test_a_numbered_code_is_a_text(server: Server, of_openai: Any, code: object) -> None:
     server.reply("GET /v1/batches/b", {"error": {"code": code, "message": 7}}, 429)
