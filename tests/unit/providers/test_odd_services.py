@@ -324,6 +324,27 @@ def test_marks_that_are_no_object_are_nobodys(server: Server, of_openai: Any) ->
     assert of_openai.find_batches(TAG, SINCE, 1) == ["ours"]
 
 
+def test_a_batch_without_marks_is_known_by_its_input(server: Server, of_openai: Any) -> None:
+    files = [
+        {"id": "f1", "created_at": THEN, "filename": f"S.{TAG.job_id}.01-00002.1.jsonl"},
+        {"id": "f2", "created_at": THEN, "filename": f"S.{TAG.job_id}.01-00003.1.jsonl"},
+    ]
+    server.reply("GET /v1/files", listed(*files))
+    found = [
+        batch("ours", metadata=None, input_file_id="f1"),
+        batch("siblings", metadata=None, input_file_id="f2"),
+        batch("others", metadata={"a": "b"}, input_file_id="f1"),
+        batch("nobodys", metadata={}, input_file_id=None),
+    ]
+    server.reply("GET /v1/batches", listed(*found))
+    assert of_openai.find_batches(TAG, SINCE, 1) == ["ours"]
+
+
+def test_a_byte_order_mark_costs_no_answer(server: Server, of_openai: Any) -> None:
+    server.reply("GET /v1/files/out/content", b"\xef\xbb\xbf" + ANSWER + b"\n" + ANSWER)
+    assert list(chain.from_iterable(of_openai.answers(["out"]))) == [ANSWER, ANSWER]
+
+
 def test_a_file_that_is_said_not_to_be_deleted_is_left(server: Server, of_openai: Any) -> None:
     server.reply("DELETE /v1/files/f", {"id": "f", "deleted": False})
     file = ProviderFile(
