@@ -240,6 +240,9 @@ def _searches(body: _Body) -> int:
 def _usage(usage: _Usage | None, searches: int = 0) -> Usage | None:
     if usage is None:
         return None
+    counts = (usage.input_tokens, usage.output_tokens, usage.prompt_tokens, usage.completion_tokens)
+    if counts == (None, None, None, None):
+        return None
     given = usage.input_tokens_details or usage.prompt_tokens_details or _NOTHING
     made = usage.output_tokens_details or usage.completion_tokens_details or _NOTHING
     return Usage(
