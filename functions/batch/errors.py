@@ -12,7 +12,8 @@
         ├── AccountBlocked    key refused, credit exhausted, access closed: a person has to act
         ├── Throttled         not now: nothing was created
         ├── OverCapacity      too much is queued for the model: nothing was created
-        ├── NotVisible        the uploaded file is not seen yet: nothing was created
+        ├── NotVisible        the uploaded file is not seen yet: nothing was created; or the
+        │                     answers of a batch that has ended
         ├── Refused           the request itself is at fault: nothing was created
         ├── Missing           no such object
         ├── Unavailable       no answer, or a server's error: whether it took effect is unknown
@@ -103,7 +104,7 @@ class OverCapacity(ProviderError):
 
 
 class NotVisible(ProviderError):
-    """A file that was just uploaded is not found."""
+    """A file that was just uploaded, or written, is not found."""
 
 
 class Refused(ProviderError):

@@ -259,11 +259,13 @@ class BatchState(msgspec.Struct, kw_only=True):
 
     `outcome` is null while it runs. `ended`: whatever was finished is in `outputs`, what has no
     answer there goes again, spending a round only if `complete`. `refused`: see `refusal`.
+    `early`: it says that it has answers, and does not say yet where.
     """
 
     status: str
     outcome: Literal["ended", "refused"] | None
     complete: bool = False
+    early: bool = False
     outputs: list[ProviderObject] = []
     refusal: Refusal | None = None
     progress: Progress | None = None

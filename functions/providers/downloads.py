@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.streams.lines import Oversized, line_blocks
+from functions.batch.streams.lines import BOM, Oversized, line_blocks
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 
@@ -30,10 +30,14 @@ def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[list[bytes]
 
 
 def full_blocks(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines, some at a time, without blank ones."""
+    """Lines, some at a time, without blank ones, and without a byte order mark."""
+    at_start = True
     for block in line_blocks(chunks):
+        first, at_start = at_start, False
         if isinstance(block, Oversized):
             continue  # no answer is that long: its row counts as unanswered
+        if first and block:
+            block[0] = block[0].removeprefix(BOM)
         lines = [line for line in block if line and not line.isspace()]
         if lines:
             yield lines

@@ -21,7 +21,13 @@ from functions.batch.collecting.answer_spool import AnswerSpool
 from functions.batch.collecting.harvesting import Fitting, Harvest
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
-from functions.batch.errors import AccountBlocked, KeyMissing, Missing, ProviderError
+from functions.batch.errors import (
+    AccountBlocked,
+    KeyMissing,
+    Missing,
+    ProviderError,
+    Unavailable,
+)
 from functions.batch.ledger_ports import Ledger
 from functions.batch.model import GAVE_UP, Answered, Shard, now
 from functions.batch.money_ports import Metrics, Rollups
@@ -109,13 +115,18 @@ class Collector(msgspec.Struct, kw_only=True):
     ) -> None:
         """Where rows lack though the batch is complete, the answers are read once more: a body that
         ends too early need not say so, and a row that is sent again is paid again."""
+        empty = True
         for lines in self._blocks(shard, spool, reading):
+            empty = False
             keys = [addressing.key(line) for line in lines]
             # No answer, or one with an id of another shard's: its row, if it has any, counts as
             # unanswered.
             if None in keys:
                 lines = [line for key, line in zip(keys, lines, strict=True) if key is not None]
             spool.add_all([key for key in keys if key is not None], lines)
+        if empty and not spool.rows and _has_answers(shard):
+            self._not_read(shard)
+            raise Unavailable("no_answers_yet", f"The answers of {shard.batch_id} are empty.")
 
     def _blocks(
         self, shard: Shard, spool: AnswerSpool, reading: AnswerReading
@@ -133,6 +144,23 @@ class Collector(msgspec.Struct, kw_only=True):
             if shard.refusal is None or shard.refusal.code != GAVE_UP:
                 if isinstance(error, (AccountBlocked, KeyMissing)):
                     self.pauses.blocked(shard, error)
-                if not shard.unread and not isinstance(error, Missing):
-                    self.ledger.save_shard(msgspec.structs.replace(shard, unread=True))
+                if not isinstance(error, Missing):
+                    self._not_read(shard)
                 raise
+
+    def _not_read(self, shard: Shard) -> None:
+        if not shard.unread:
+            self.ledger.save_shard(msgspec.structs.replace(shard, unread=True))
+
+
+def _has_answers(shard: Shard) -> bool:
+    """Whether a complete batch says so. Counts decide nothing about any row; but of files that are
+    all empty and counts of which none is zero, one is wrong, and it may be the files, for now."""
+    told = shard.progress
+    return (
+        shard.complete
+        and shard.refusal is None
+        and bool(shard.outputs)
+        and told is not None
+        and told.completed + told.failed > 0
+    )

@@ -31,6 +31,7 @@ class _Identified(msgspec.Struct):
 
 
 _identified = msgspec.json.Decoder(_Identified)
+_text = msgspec.json.Decoder(str)
 
 
 class Rows(msgspec.Struct, kw_only=True):
@@ -93,9 +94,10 @@ def indexed(lines: Iterable[tuple[int, bytes]], out: Writer) -> Iterator[Indexed
     offset = 0
     for row, line in lines:
         out.write(line)
-        custom_id: object = msgspec.json.decode(_identified.decode(line).custom_id)
-        if isinstance(custom_id, str):
-            yield IndexedRow(row, custom_id, line, offset)
+        custom_id = bytes(_identified.decode(line).custom_id)
+        # Other JSON may hold a number that is too large to be read, or lie too deep.
+        if custom_id.startswith(b'"'):
+            yield IndexedRow(row, _text.decode(custom_id), line, offset)
         offset += len(line)
 
 

@@ -12,6 +12,7 @@ from functions.batch.errors import (
     AccountBlocked,
     KeyMissing,
     Missing,
+    NotVisible,
     ProviderError,
     Unconfirmed,
 )
@@ -35,6 +36,10 @@ from functions.batch.sending.reserving import Reserver
 
 GONE_LAPS = 5
 """A batch that is not found for so many laps in a row is gone."""
+
+EARLY_LAPS = 6
+"""For so many laps, half an hour in all, a batch that has ended is asked where its answers are. One
+that says that it is complete may name their file some time later."""
 
 GIVE_UP = 2
 """So many times `stuck_after` a batch is waited for that was cancelled and does not end."""
@@ -87,7 +92,7 @@ class Poller(msgspec.Struct, kw_only=True):
         if job.status == "paused":
             self.pauses.working(job_id)
         if state.outcome is not None:
-            return self._ended(shard, state)
+            return self._early(state, step) or self._ended(shard, state)
         if step.waited > GIVE_UP * self.stuck_after:
             return self._give_up(shard, state, step)
         self._note_progress(shard, state)
@@ -112,10 +117,12 @@ class Poller(msgspec.Struct, kw_only=True):
             return shard
         try:
             provider.cancel(batch_id)
-        except (Missing, AccountBlocked, KeyMissing):
+        except (AccountBlocked, KeyMissing):
             raise
         except ProviderError:
-            return shard  # asked for again on the next lap; the batch may have ended all the same
+            # Asked for again on the next lap. The batch may have ended all the same; and whether it
+            # is gone, only the batch itself tells: a service may have no such path.
+            return shard
         if not job.cancel_requested:
             self.pauses.stuck(shard, step.waited)
         shard.cancel_sent = True
@@ -182,6 +189,15 @@ class Poller(msgspec.Struct, kw_only=True):
         except Unconfirmed as doubt:
             found = doubt.candidates
         return shard.batch_id in found
+
+    def _early(self, state: BatchState, step: ShardStep) -> ShardStep | None:
+        """A lap more for answers that are said to be there and are not seen: without them, their
+        rows would be sent, and paid, again. None once that was tried often enough."""
+        unseen = NotVisible("no_answers_yet", "The batch has ended, and its answers are not seen.")
+        laps_before = laps.in_a_row(unseen, step)
+        if not state.early or laps_before >= EARLY_LAPS:
+            return None
+        return laps.troubled(unseen, step, waits.trouble_wait(laps_before), "wait")
 
     def _ended(self, shard: Shard, state: BatchState) -> ShardStep:
         for output in state.outputs:

@@ -165,7 +165,7 @@ def _succeeded(row_id: str, data: bytes) -> Answer:
         text, usage, cut = _text(data), _usage(data), _cut(data)
     else:
         text = _joined(message.content)
-        usage = None if message.usage is None else _counted(message.usage)
+        usage = _counted(message.usage)
         cut = message.stop_reason == "max_tokens"
     return Answer(id=row_id, verdict="succeeded", response=data, text=text, usage=usage, cut=cut)
 
@@ -203,12 +203,14 @@ def _usage(message: bytes) -> Usage | None:
         usage = _metered.decode(message).usage
     except msgspec.MsgspecError:
         return None
-    return None if usage is None else _counted(usage)
+    return _counted(usage)
 
 
-def _counted(usage: _Usage) -> Usage:
+def _counted(usage: _Usage | None) -> Usage | None:
     """Anthropic's `input_tokens` leaves out what was read from and written to the cache. Its
     `service_tier` is `batch`, unless the row was answered, and billed, as in real time."""
+    if usage is None or usage.input_tokens is usage.output_tokens is None:
+        return None
     created, tools = usage.cache_creation, usage.server_tool_use
     read = usage.cache_read_input_tokens or 0
     written = usage.cache_creation_input_tokens or 0

@@ -145,9 +145,12 @@ class AnthropicProvider:
                 # One that was not counted, or not yet, may have any size.
                 if _rows(batch) not in (rows, 0) or batch.archived_at is not None:
                     continue
-                if STATES.get(batch.processing_status) != "ended":
+                ours = None
+                if STATES.get(batch.processing_status) == "ended":
+                    ours = self._is_ours(batch.id, tag)
+                if ours is None:
                     unknown.append(batch.id)
-                elif self._is_ours(batch.id, tag):
+                elif ours:
                     found.append(batch.id)
         if unknown and not found:
             raise Unconfirmed(
@@ -155,13 +158,16 @@ class AnthropicProvider:
             )
         return found
 
-    def _is_ours(self, batch_id: str, tag: Tag) -> bool:
-        path = f"{_PATH}/{batch_id}/results"
-        with suppress(Missing, ValueError), closing(self._blocks(path)) as blocks:
+    def _is_ours(self, batch_id: str, tag: Tag) -> bool | None:
+        """None where it has no results yet: they have been seen to be missing for a while after a
+        batch had ended."""
+        with suppress(Missing), closing(self._results(batch_id)) as blocks:
             for first, *_ in blocks:
                 mark = f"-{tag.job_id[-8:]}-{tag.shard_id}-"
-                return mark in _result_id.decode(first).custom_id
-        return False
+                with suppress(ValueError):
+                    return mark in _result_id.decode(first).custom_id
+                return False
+        return None
 
     def poll(self, batch_id: str) -> BatchState:
         with _translated():
@@ -171,10 +177,13 @@ class AnthropicProvider:
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for batch_id in outputs:
-            try:
-                yield from self._blocks(f"{_PATH}/{batch_id}/results")
-            except Missing as error:
-                yield from self._blocks(self._results_url(batch_id, error))
+            yield from self._results(batch_id)
+
+    def _results(self, batch_id: str) -> Generator[list[bytes]]:
+        try:
+            yield from self._blocks(f"{_PATH}/{batch_id}/results")
+        except Missing as error:
+            yield from self._blocks(self._results_url(batch_id, error))
 
     def _blocks(self, path: str) -> Generator[list[bytes]]:
         with _translated(), closing(self._open(path)) as content:

@@ -29,6 +29,10 @@ ACCOUNT_CODES = frozenset(
 )
 """Codes that speak of the account: its rows have not been tried."""
 
+_WRONG = ("invalid_", "image_", "unsupported_", "empty_", "failed_to_download_image")
+"""How the codes of a response's error begin that speak of the request: any other may pass.
+https://platform.openai.com/docs/api-reference/responses/object"""
+
 ACCOUNT_SECONDS = 300
 """After which rows that the account was refused for go again, at first."""
 
@@ -54,6 +58,13 @@ class _Line(msgspec.Struct, gc=False):
 
 class _ErrorBody(msgspec.Struct, gc=False):
     error: _Error | str | None = None
+
+
+class _ErrorAlone(_ErrorBody, gc=False):
+    status: object = None
+    output: msgspec.Raw = _NULL
+    choices: msgspec.Raw = _NULL
+    data: msgspec.Raw = _NULL
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -118,6 +129,7 @@ _body = msgspec.json.Decoder(_Body, strict=False)
 _metered = msgspec.json.Decoder(_Metered, strict=False)
 _unmetered = msgspec.json.Decoder(_Unmetered)
 _error_body = msgspec.json.Decoder(_ErrorBody)
+_error_alone = msgspec.json.Decoder(_ErrorAlone)
 _string = msgspec.json.Decoder(str)
 
 
@@ -126,8 +138,43 @@ def parse(line: bytes, endpoint: str) -> Answer:
     answer = _line.decode(line)
     response = answer.response
     if response is not None and response.status_code and 200 <= response.status_code < 300:
-        return _succeeded(answer.custom_id, _object(bytes(response.body)), endpoint)
+        body = _object(bytes(response.body))
+        return _without_answer(answer.custom_id, body) or _succeeded(
+            answer.custom_id, body, endpoint
+        )
     return _failed(answer)
+
+
+def _without_answer(row_id: str, body: bytes) -> Answer | None:
+    """An error that came with a status of success, and no output beside it: a response that failed
+    after it had begun."""
+    if b'"error"' not in body:
+        return None
+    try:
+        said = _error_alone.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    if not said.error:
+        return None
+    outputs = (said.output, said.choices, said.data)
+    if said.status != "failed" and any(bytes(each) not in (b"null", b"[]") for each in outputs):
+        return None
+    error = _Error(message=said.error) if isinstance(said.error, str) else said.error
+    code = told(error.code) or told(error.type) or "no_answer"
+    blocked = bool(ACCOUNT_CODES & {told(error.code), told(error.type)})
+    wrong = code.startswith(_WRONG) or error.type == "invalid_request_error"
+    return Answer(
+        id=row_id,
+        verdict="resend" if blocked else "failed" if wrong else "again",
+        response=body,
+        usage=_usage_of(body),
+        error=RowError(
+            code=code,
+            message=told(error.message) or "The provider reported an error and said no more.",
+            retryable=not wrong,
+        ),
+        delay_seconds=ACCOUNT_SECONDS if blocked else 0,
+    )
 
 
 def _succeeded(row_id: str, body: bytes, endpoint: str) -> Answer:
@@ -192,6 +239,9 @@ def _searches(body: _Body) -> int:
 
 def _usage(usage: _Usage | None, searches: int = 0) -> Usage | None:
     if usage is None:
+        return None
+    counts = (usage.input_tokens, usage.output_tokens, usage.prompt_tokens, usage.completion_tokens)
+    if counts == (None, None, None, None):
         return None
     given = usage.input_tokens_details or usage.prompt_tokens_details or _NOTHING
     made = usage.output_tokens_details or usage.completion_tokens_details or _NOTHING

@@ -66,6 +66,11 @@ _CAPACITY_DELAY = 300
 _UNSEEN = ("find", "found", "no such", "not exist", "not ready", "processed")
 """Words for a file that was uploaded, and is not seen yet, or not looked at yet."""
 
+_SERVERS_OWN = frozenset({"server_error", "internal_error", "internal_server_error"})
+_LOST_FILE = ("cannot find file", "no such file")
+"""What a batch says that failed for no fault of its rows. Its validation has been seen not to find
+a file that the Files API had."""
+
 _DEAD = frozenset({"failed", "cancelling", "cancelled"})
 
 _Made = TypeVar("_Made", FileObject, Batch)
@@ -130,10 +135,11 @@ class OpenAIProvider:
 
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
         """Of several, those that failed or were cancelled do not count: what is left is the one
-        that a person let live."""
+        that a person let live. Where a list leaves out what marks a batch, its input tells."""
         earliest = _seconds(since)
         mine = (tag.stack, tag.job_id, tag.shard_id)
         found: dict[str, str] = {}
+        unmarked: dict[str, Batch] = {}
         with _translated():
             for batch in _since(earliest, self._client.batches.list(limit=100)):
                 marks = _marks(batch)
@@ -141,6 +147,15 @@ class OpenAIProvider:
                     marks.get(name) for name in ("batchdrop_stack", "job_id", "shard_id")
                 ):
                     found[batch.id] = batch.status
+                elif not marks:
+                    unmarked[batch.id] = batch
+        if unmarked and not found:
+            inputs = {file.id for file in self.find_staged(tag, since)}
+            found = {
+                each: batch.status
+                for each, batch in unmarked.items()
+                if batch.input_file_id in inputs
+            }
         return [each for each, status in found.items() if status not in _DEAD] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
@@ -245,23 +260,40 @@ def _seconds(since: str) -> float:
 
 def _state(batch: Batch, asked: float | None) -> BatchState:
     """An unknown status counts as running: new ones are more likely steps than ends."""
-    counts = batch.request_counts
     outcome = STATES.get(batch.status)
+    progress = _progress(batch)
     return BatchState(
         status=told(batch.status),
         outcome=outcome,
         complete=batch.status == "completed",
+        early=outcome == "ended" and _is_early(batch, progress),
         outputs=_outputs(batch),
         refusal=_refusal(batch) if outcome == "refused" else None,
-        progress=None
-        if counts is None
-        else Progress(
-            total=count(getattr(counts, "total", None)),
-            completed=count(getattr(counts, "completed", None)),
-            failed=count(getattr(counts, "failed", None)),
-        ),
+        progress=progress,
         retry_after=asked,
     )
+
+
+def _progress(batch: Batch) -> Progress | None:
+    counts = batch.request_counts
+    if counts is None:
+        return None
+    return Progress(
+        total=count(getattr(counts, "total", None)),
+        completed=count(getattr(counts, "completed", None)),
+        failed=count(getattr(counts, "failed", None)),
+    )
+
+
+def _is_early(batch: Batch, progress: Progress | None) -> bool:
+    """A batch has been seen to be completed, with its rows counted, before it named the file of
+    their answers. Where all rows have failed there is none, but one of errors."""
+    if not batch.output_file_id and not batch.error_file_id and batch.status == "completed":
+        return True
+    if progress is None:
+        return False
+    unnamed = progress.completed and not batch.output_file_id
+    return bool(unnamed or (progress.failed and not batch.error_file_id))
 
 
 def _outputs(batch: Batch) -> list[ProviderObject]:
@@ -315,6 +347,8 @@ def _refusal(batch: Batch) -> Refusal:
         return Refusal(code=code, message=said, then="fail")
     if named:
         return Refusal(code=code, message=said, then="resend", lines=named)
+    if code in _SERVERS_OWN or any(map(message.lower().__contains__, _LOST_FILE)):
+        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
     return Refusal(code=code, message=said, then="split")
 
 

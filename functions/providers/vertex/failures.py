@@ -54,6 +54,7 @@ def translated(service: str, *, creating: bool = False) -> Generator[None]:
         DataCorruption,
         ParseError,
         OSError,
+        ValueError,  # of an upload, where less was kept of a piece than was sent
     ) as error:
         raise Unavailable("no_answer", f"{service} could not be reached: {error}") from error
 

@@ -58,13 +58,17 @@ def batch_state(job: Any, outputs: list[ProviderObject]) -> BatchState:
     name = _state_name(job)
     outcome = outcome_of(job)
     error = job.error
+    progress = _progress(job)
     return BatchState(
         status=name,
         outcome=outcome,
         complete=name in _COMPLETE,
+        early=outcome == "ended"
+        and all(output.id == job.name for output in outputs)
+        and (name in _COMPLETE or (progress is not None and progress.completed > 0)),
         outputs=outputs,
         refusal=_refusal(error.code, error.message) if outcome == "refused" else None,
-        progress=_progress(job),
+        progress=progress,
     )
 
 

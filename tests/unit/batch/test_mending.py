@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from functions.batch.collecting.mending import mended
-from functions.batch.model import BatchState, ProviderObject
+from functions.batch.errors import Unavailable
+from functions.batch.model import BatchState, Progress, ProviderObject
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.driver import World
 from tests.support.fake_provider import FakeProvider
@@ -76,6 +78,25 @@ def test_answers_that_end_too_early_are_read_again_before_a_row_is_paid_again() 
     assert [result["text"] for result in world.result_lines(job_id)] == ["first", "second"]
     assert len(fake.batches) == 1
     assert fake.calls.count("answers") == 2
+
+
+def test_files_that_are_all_empty_are_not_believed_where_rows_were_counted() -> None:
+    fake = FakeProvider()
+    fake.script["poll"] = [
+        msgspec.structs.replace(ENDED, progress=Progress(total=2, completed=2, failed=0))
+    ]
+    world = World([OpenAIDialect()], {"openai": lambda: fake})
+    job_id = world.drop("a.jsonl", jsonl([line("a", body("one")), line("b", body("two"))]))
+    fake.lines = []
+    with pytest.raises(Unavailable):
+        world.run(job_id)
+    assert world.ledger.shard(job_id, "01-00001").unread
+    answering([b'"first"', b'"second"'])(world, job_id)
+    world.collector("openai").collect(job_id, "01-00001")
+    answered = world.ledger.shard(job_id, "01-00001").answered
+    assert answered is not None
+    assert answered.succeeded == 2
+    assert len(fake.batches) == 1
 
 
 def test_what_was_sound_stays_as_it_was() -> None:

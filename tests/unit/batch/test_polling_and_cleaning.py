@@ -6,7 +6,7 @@ import pytest
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
 from functions.batch.model import BatchState, ProviderObject, Refusal, Shard, ShardStep
 from functions.batch.sending import laps
-from functions.batch.sending.polling import GIVE_UP
+from functions.batch.sending.polling import EARLY_LAPS, GIVE_UP
 from functions.batch.sending.waits import poll_wait
 from functions.batch.upkeep.cleaning import TRIES
 from tests.support.driver import World
@@ -149,6 +149,49 @@ def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid
     results = world.result_lines(job_id)
     assert {result["error"]["code"] for result in results} == {"gave_up"}
     assert {result["cost_usd"] for result in results} == {None}
+
+
+def test_a_batch_whose_cancel_is_not_found_is_not_taken_for_gone(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    """A service may have no such path."""
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    running = BatchState(status="in_progress", outcome=None)
+    provider.script["cancel"] = [Missing("http_404", "no such path")] * 9
+    provider.script["poll"] = [running] * 8 + [ENDED]
+    step = ShardStep(next="wait")
+    for _ in range(8):
+        step = lap(world, job_id, step)
+        assert step.next == "wait"
+    assert lap(world, job_id, step).next == "collect"
+    assert world.ledger.shard(job_id, SHARD).provider_status == "completed"
+
+
+def test_answers_that_are_said_to_be_there_are_waited_for(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    early = msgspec.structs.replace(ENDED, early=True)
+    whole = msgspec.structs.replace(ENDED, outputs=[ProviderObject(kind="output_file", id="late")])
+    provider.script["poll"] = [early, early, whole]
+    step = lap(world, job_id)
+    assert (step.next, step.wait_seconds) == ("wait", 30)
+    step = lap(world, job_id, step)
+    assert (step.next, step.wait_seconds) == ("wait", 60)
+    assert lap(world, job_id, step).next == "collect"
+    assert world.ledger.shard(job_id, SHARD).outputs == ["late"]
+
+
+def test_answers_that_never_come_are_not_waited_for_without_end(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    early = msgspec.structs.replace(ENDED, early=True)
+    provider.script["poll"] = [early] * (EARLY_LAPS + 1)
+    step = lap(world, job_id)
+    for _ in range(EARLY_LAPS):
+        while step.owed:  # in slices
+            step = lap(world, job_id, step)
+        step = lap(world, job_id, step)
+    assert step.next == "collect"
 
 
 def test_a_capacity_refusal_comes_back_later_without_spending_a_round(

@@ -252,6 +252,17 @@ def test_rows_are_indexed_by_their_id_and_repeats_beside_it(
     assert INDEX_UP_TO == 10_000
 
 
+@pytest.mark.parametrize("identity", [b"1e999", b"-1e999", b"[" * 4_000 + b"]" * 4_000])
+def test_an_id_that_cannot_be_read_does_not_cost_the_results(world: World, identity: bytes) -> None:
+    row = jsonl([line("ID", body("x"))]).replace(b'"ID"', identity)
+    job_id = world.drop("odd.jsonl", row + jsonl([line("b", body("y"))]))
+    summary = world.run(job_id)
+    assert summary["rows"]["total"] == 2
+    lines = world.results.get(f"{job_id}/results.jsonl").splitlines()
+    assert len(lines) == 2
+    assert b'"custom_id":"b"' in lines[1]
+
+
 def test_a_job_that_is_given_up_tells_what_came_back(world: World, provider: FakeProvider) -> None:
     identity = collected(
         world, provider, lambda ids: [answer(ids[0], "zero"), answer(ids[2], "", 500)]

@@ -373,7 +373,11 @@ def test_a_lost_batch_is_told_by_the_ids_of_its_results(
     server.reply(f"GET {BATCHES}/ours/results", result(OURS) * 100_000)
     assert find(provider) == ["ours"]
     calls = [call for call, _, _ in server.requests if "results" not in call]
-    assert calls == [f"GET {BATCHES}?limit=100", f"GET {BATCHES}?limit=100&after_id=deleted"]
+    assert calls == [
+        f"GET {BATCHES}?limit=100",
+        f"GET {BATCHES}/deleted",  # its results may lie elsewhere
+        f"GET {BATCHES}?limit=100&after_id=deleted",
+    ]
     read = [call for call, _, _ in server.requests if "results" in call]
     assert f"GET {BATCHES}/five/results" not in read
     assert f"GET {BATCHES}/old/results" not in read
@@ -388,6 +392,28 @@ def test_a_batch_that_still_runs_is_not_taken_before_it_can_be_told(
     with pytest.raises(Unconfirmed) as caught:
         find(provider)
     assert caught.value.candidates == ["running"]
+
+
+@pytest.mark.parametrize(
+    "status", [200, 404]
+)  # https://github.com/anthropics/anthropic-sdk-python/issues/1432
+def test_a_candidate_whose_results_are_not_seen_yet_is_not_dismissed(
+    server: Server, provider: AnthropicProvider, status: int
+) -> None:
+    server.reply(f"GET {BATCHES}", listed(batch("ended")))
+    server.reply(f"GET {BATCHES}/ended/results", b"", status)
+    with pytest.raises(Unconfirmed) as caught:
+        find(provider)
+    assert caught.value.candidates == ["ended"]
+
+
+def test_a_candidate_is_told_wherever_its_results_are(
+    server: Server, provider: AnthropicProvider
+) -> None:
+    server.reply(f"GET {BATCHES}", listed(batch("ended")))
+    server.reply(f"GET {BATCHES}/ended", batch("ended", results_url="/elsewhere/ended.jsonl"))
+    server.reply("GET /elsewhere/ended.jsonl", result(OURS))
+    assert find(provider) == ["ended"]
 
 
 def test_without_a_candidate_nothing_is_found(server: Server, provider: AnthropicProvider) -> None:

@@ -106,6 +106,33 @@ def test_a_row_that_came_too_fast_has_failed_for_now() -> None:
     assert (answer.verdict, answer.delay_seconds) == ("again", 0)
 
 
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        ({"status": "failed", "error": {"code": "server_error"}, "output": []}, "again"),
+        ({"status": "failed", "error": {"code": "rate_limit_exceeded"}, "output": [{}]}, "again"),
+        ({"status": "failed", "error": {"code": "invalid_prompt", "message": "no"}}, "failed"),
+        ({"error": {"type": "server_error", "code": None, "message": "boom"}}, "again"),
+        ({"error": {"type": "insufficient_quota", "message": "Pay."}}, "resend"),
+        ({"error": "boom"}, "again"),
+        ({"error": {"type": "invalid_request_error", "message": "no"}, "choices": []}, "failed"),
+        ({**BODY, "error": None}, "succeeded"),
+        ({**BODY, "error": {"code": "a_part_of_it"}}, "succeeded"),
+    ],
+)
+def test_an_error_with_a_status_of_success_is_an_error(body: Any, verdict: str) -> None:
+    """A response that failed after it had begun has one."""
+    answer = of_openai(response={"status_code": 200, "body": body}, error=None)
+    assert answer.verdict == verdict
+    assert (answer.error is None) == (verdict == "succeeded")
+
+
+@pytest.mark.parametrize("usage", [{}, {"total_tokens": 5}, {"prompt_tokens": None}])
+def test_usage_without_a_count_is_not_free(usage: object) -> None:
+    answer = of_openai(response={"status_code": 200, "body": {**BODY, "usage": usage}})
+    assert (answer.text, answer.usage) == (b'"hi"', None)
+
+
 @pytest.mark.parametrize("details", [None, "x", {"error_code": None}, {"error_code": 7}, []])
 def test_a_wrong_request_stays_wrong_whatever_its_details(details: object) -> None:
     error = {"type": "invalid_request_error", "message": "bad", "details": details}

@@ -166,6 +166,45 @@ def test_a_failed_batchs_errors_may_have_any_shape(
     assert all(isinstance(reason.message, str) for reason in refusal.lines.values())
 
 
+@pytest.mark.parametrize(
+    ("found", "early"),
+    [
+        ({"status": "completed"}, True),
+        ({"status": "completed", "request_counts": {"completed": 2, "failed": 0}}, True),
+        ({"status": "completed", "request_counts": None, "error_file_id": "e"}, False),
+        ({"request_counts": {"completed": 2, "failed": 1}, "error_file_id": "e"}, True),
+        ({"request_counts": {"completed": 2, "failed": 1}, "output_file_id": "o"}, True),
+        ({"request_counts": {"completed": 0, "failed": 3}, "error_file_id": "e"}, False),
+        ({"request_counts": {"completed": 3, "failed": 0}, "output_file_id": "o"}, False),
+        ({"status": "expired", "request_counts": {"completed": 1, "failed": 0}}, True),
+        ({"status": "cancelled", "request_counts": {"completed": 0, "failed": 0}}, False),
+        ({"status": "in_progress", "request_counts": {"completed": 1, "failed": 0}}, False),
+    ],
+)
+def test_a_batch_may_end_before_it_names_its_files(
+    server: Server, of_openai: Any, found: Any, early: bool
+) -> None:
+    server.reply("GET /v1/batches/b", batch(**{"status": "completed", **found}))
+    assert of_openai.poll("b").early is early
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("server_error", "The server had an error."),
+        (None, "Cannot find file file-1, or organization org-1 does not have access to it."),
+    ],
+)
+def test_a_batch_that_failed_for_no_fault_of_its_rows_goes_again_whole(
+    server: Server, of_openai: Any, code: object, message: str
+) -> None:
+    errors = {"data": [{"code": code, "message": message, "line": None}]}
+    server.reply("GET /v1/batches/b", batch(status="failed", errors=errors))
+    refusal = of_openai.poll("b").refusal
+    assert (refusal.then, refusal.lines) == ("resend", {})
+    assert refusal.delay_seconds > 0
+
+
 @pytest.mark.parametrize("code", [429, "429"])
 def test_a_numbered_code_is_a_text(server: Server, of_openai: Any, code: object) -> None:
     server.reply("GET /v1/batches/b", {"error": {"code": code, "message": 7}}, 429)
@@ -283,6 +322,27 @@ def test_of_several_batches_those_that_were_cancelled_do_not_count(
 def test_marks_that_are_no_object_are_nobodys(server: Server, of_openai: Any) -> None:
     server.reply("GET /v1/batches", listed(batch("x", metadata="mine"), batch("ours")))
     assert of_openai.find_batches(TAG, SINCE, 1) == ["ours"]
+
+
+def test_a_batch_without_marks_is_known_by_its_input(server: Server, of_openai: Any) -> None:
+    files = [
+        {"id": "f1", "created_at": THEN, "filename": f"S.{TAG.job_id}.01-00002.1.jsonl"},
+        {"id": "f2", "created_at": THEN, "filename": f"S.{TAG.job_id}.01-00003.1.jsonl"},
+    ]
+    server.reply("GET /v1/files", listed(*files))
+    found = [
+        batch("ours", metadata=None, input_file_id="f1"),
+        batch("siblings", metadata=None, input_file_id="f2"),
+        batch("others", metadata={"a": "b"}, input_file_id="f1"),
+        batch("nobodys", metadata={}, input_file_id=None),
+    ]
+    server.reply("GET /v1/batches", listed(*found))
+    assert of_openai.find_batches(TAG, SINCE, 1) == ["ours"]
+
+
+def test_a_byte_order_mark_costs_no_answer(server: Server, of_openai: Any) -> None:
+    server.reply("GET /v1/files/out/content", b"\xef\xbb\xbf" + ANSWER + b"\n" + ANSWER)
+    assert list(chain.from_iterable(of_openai.answers(["out"]))) == [ANSWER, ANSWER]
 
 
 def test_a_file_that_is_said_not_to_be_deleted_is_left(server: Server, of_openai: Any) -> None:

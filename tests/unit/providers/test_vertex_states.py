@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functions.batch.model import Tag
+from functions.batch.model import ProviderObject, Tag
 from functions.providers.vertex.names import display_name, is_our_object, is_ours, labels
 from functions.providers.vertex.sdk import BatchPredictionJob, JobState
 from functions.providers.vertex.states import STATES, batch_state
@@ -37,6 +37,27 @@ def test_what_a_state_means(state: str, outcome: str | None, complete: bool) -> 
     found = batch_state(job(state), [])
     assert (found.status, found.outcome, found.complete) == (state, outcome, complete)
     assert (found.refusal is None) == (outcome != "refused")
+
+
+@pytest.mark.parametrize(
+    ("state", "stats", "early"),
+    [
+        ("JOB_STATE_SUCCEEDED", {}, True),
+        ("JOB_STATE_PARTIALLY_SUCCEEDED", {}, True),
+        ("JOB_STATE_CANCELLED", {}, False),
+        ("JOB_STATE_CANCELLED", {"successful_count": 2}, True),
+        ("JOB_STATE_EXPIRED", {"successful_count": 0}, False),
+        ("JOB_STATE_RUNNING", {"successful_count": 2}, False),
+    ],
+)
+def test_a_job_may_end_before_its_predictions_are_seen(
+    state: str, stats: dict[str, int], early: bool
+) -> None:
+    itself = ProviderObject(kind="batch_job", id=NAME)
+    written = ProviderObject(kind="gcs_object", id="gs://b/batchdrop/o")
+    found = job(state, **({"completion_stats": stats} if stats else {}))
+    assert batch_state(found, [itself]).early is early
+    assert not batch_state(found, [written, itself]).early
 
 
 def test_a_state_of_tomorrow_counts_as_running() -> None:
