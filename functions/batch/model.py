@@ -189,6 +189,7 @@ class Shard(msgspec.Struct, kw_only=True):
 
     `staged` are the provider files uploaded for the batch, `outputs` those that hold its answers.
     `creating`: a create was begun and its outcome is not known; `looks` counts the look-ups since.
+    `doubts` counts such creates after which no batch was found.
     `unread`: its provider did not give out its answers when they were last asked for.
     """
 
@@ -207,6 +208,7 @@ class Shard(msgspec.Struct, kw_only=True):
     rev: int = 0
     attempt: int = 0
     looks: int = 0
+    doubts: int = 0
     intent_at: str | None = None
     staged: list[str] = []
     creating: bool = False

@@ -211,6 +211,8 @@ class Provider(Protocol):
     uses_staged_files: bool
     batch_kind: str | None
     """What a batch is called among the things to delete; None where it cannot be deleted."""
+    keeps_together: bool
+    """Whether what is a shard's lies in one place, its outputs too: `find_staged` tells it all."""
 
     def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
         """Uploads a shard's file, where the provider takes files."""

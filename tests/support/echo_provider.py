@@ -23,6 +23,7 @@ class EchoProvider:
 
     name = "openai"
     uses_staged_files = True
+    keeps_together = False
     batch_kind: str | None = None
 
     def __init__(self, say: Callable[[Body], str] = lambda body: f"echo {last_text(body)}") -> None:

@@ -18,6 +18,7 @@ class FakeProvider:
 
     name = "openai"
     uses_staged_files = True
+    keeps_together = False
     batch_kind: str | None = None
 
     def __init__(self) -> None:

@@ -136,6 +136,7 @@ class TwinProvider:
     ) -> None:
         self.name = name
         self.uses_staged_files = files
+        self.keeps_together = files and batch_kind is not None
         self.batch_kind = batch_kind
         self.late = 0
         self.lost = 0

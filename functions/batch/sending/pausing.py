@@ -27,6 +27,16 @@ class Pauses(msgspec.Struct, kw_only=True):
         )
         self._pause(shard, reason)
 
+    def doubtful(self, shard: Shard, error: ProviderError) -> None:
+        reason = Reason(
+            "creates_fail",
+            f"{shard.provider} gave no usable answer to {shard.doubts} creates of shard "
+            f"{shard.shard_id}, and has no batch of it: {error.message} If batches named after "
+            "the job are there all the same, cancel them. It is tried again less and less often, "
+            f"at once with: batchdrop resume {shard.provider}.",
+        )
+        self._pause(shard, reason)
+
     def vanished(self, shard: Shard) -> None:
         reason = Reason(
             "batches_vanished",
@@ -59,12 +69,12 @@ class Pauses(msgspec.Struct, kw_only=True):
             f"rest of its {shard.rows} rows goes again.",
         )
 
-    def endless(self, shard: Shard, seconds: int) -> None:
+    def endless(self, shard: Shard, seconds: int, said: str) -> None:
         self.alerts.alert(
             f"Batchdrop: a batch of {shard.model} does not end, though it was cancelled",
-            f"{shard.provider} batch {shard.batch_id} is {shard.provider_status} after "
-            f"{seconds // 3_600} hours. Its {shard.rows} rows count as failed; they are not sent "
-            "again, since it may still be answered, and billed.",
+            f"{shard.provider} batch {shard.batch_id} was not seen to end in {seconds // 3_600} "
+            f"hours: {said} Its {shard.rows} rows count as failed; they are not sent again, since "
+            "it may still be answered, and billed.",
         )
 
     def ambiguous(self, shard: Shard, batches: list[str]) -> None:

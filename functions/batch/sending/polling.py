@@ -85,6 +85,9 @@ class Poller(msgspec.Struct, kw_only=True):
             wait = waits.blocked_wait(laps.in_a_row(error, step))
             return laps.troubled(error, step, wait, "wait")
         except ProviderError as error:
+            if step.waited > GIVE_UP * self.stuck_after:
+                unknown = BatchState(status=shard.provider_status or "unknown", outcome=None)
+                return self._give_up(shard, unknown, step, error)
             wait = self._next_wait(step, error.retry_after)
             return laps.troubled(error, step, wait, "wait")
         if step.trouble == Missing.__name__:
@@ -224,14 +227,21 @@ class Poller(msgspec.Struct, kw_only=True):
         self.ledger.save_shard(shard)
         return ShardStep(next="collect")
 
-    def _give_up(self, shard: Shard, state: BatchState, step: ShardStep) -> ShardStep:
-        """It does not even end when it is cancelled. It may still be billed, so that its rows are
-        not sent again."""
-        self.pauses.endless(shard, step.waited)
+    def _give_up(
+        self,
+        shard: Shard,
+        state: BatchState,
+        step: ShardStep,
+        error: ProviderError | None = None,
+    ) -> ShardStep:
+        """It does not even end when it is cancelled, or nobody says whether it does. It may still
+        be billed, so that its rows are not sent again."""
+        said = f"it is {state.status}." if error is None else f"last heard: {error.message}"
+        self.pauses.endless(shard, step.waited, said)
         refusal = Refusal(
             code=GAVE_UP,
-            message=f"Batch {shard.batch_id} did not end in {step.waited // 3_600} hours, although "
-            f"it was cancelled: it is {state.status}.",
+            message=f"Batch {shard.batch_id} was not seen to end in {step.waited // 3_600} hours, "
+            f"although it was to be cancelled: {said}",
             then="fail",
         )
         return self._ended(shard, msgspec.structs.replace(state, refusal=refusal))

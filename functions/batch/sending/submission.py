@@ -49,6 +49,10 @@ from functions.batch.turnaround import first_wait
 
 LOOK_UPS = 3
 
+MOST_DOUBTS = 5
+"""Creates of one shard whose answer was lost, and of which no batch was found, before a person is
+told and they become rarer: each may have made a batch that only its bill will show."""
+
 _LONGEST_DOUBT = 1_800
 """Seconds between two look-ups at most, while one cannot be made or does not tell."""
 
@@ -276,10 +280,18 @@ class Submitter(msgspec.Struct, kw_only=True):
             case Throttled():
                 wait = waits.trouble_wait(troubles, first=60, asked=error.retry_after)
             case _ if shard.creating:
-                wait = max(wait, waits.LOOK_UP_SECONDS)
+                wait = max(self._doubt(shard, error), wait, waits.LOOK_UP_SECONDS)
             case _:
                 pass
         return laps.troubled(error, step, wait, "wait_to_submit")
+
+    def _doubt(self, shard: Shard, error: ProviderError) -> int:
+        shard.doubts += 1
+        self.ledger.save_shard(shard)
+        if shard.doubts < MOST_DOUBTS:
+            return 0
+        self.pauses.doubtful(shard, error)
+        return waits.blocked_wait(shard.doubts - MOST_DOUBTS)
 
     def _after_look_up(self, error: ProviderError, shard: Shard, step: ShardStep) -> ShardStep:
         """The look-up failed, or does not tell: whether there is a batch is as unknown as before,

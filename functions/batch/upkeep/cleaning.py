@@ -33,7 +33,8 @@ class Cleaner(msgspec.Struct, kw_only=True):
         if shard.status != "collected":
             return ShardStep(next="collect")
         tries = 1 if step is None or step.next != "again" else step.lap + 1
-        left = [file for file in self._files(shard) if not self._deleted(file)]
+        sure = tries > 1
+        left = [file for file in self._files(shard) if not self._deleted(file, sure)]
         told = [f"{file.kind} {file.id}: {file.error}" for file in left]
         try:
             strays = self._strays(shard, {file.id for file in left})
@@ -41,7 +42,9 @@ class Cleaner(msgspec.Struct, kw_only=True):
             told.append(f"uploads whose answer was lost cannot be looked for: {error.message}")
         else:
             told += [
-                f"{file.kind} {file.id}: {file.error}" for file in strays if not self._deleted(file)
+                f"{file.kind} {file.id}: {file.error}"
+                for file in strays
+                if not self._deleted(file, sure)
             ]
         if told and tries < TRIES:
             wait = waits.trouble_wait(tries - 1)
@@ -67,10 +70,14 @@ class Cleaner(msgspec.Struct, kw_only=True):
         ]
 
     def _strays(self, shard: Shard, known: set[str]) -> list[ProviderFile]:
-        """What attempts left whose answer was lost, or a batch that vanished. One attempt that
-        went well left nothing that is not known. Raises `ProviderError`."""
+        """What attempts left whose answer was lost, or a batch that vanished, or one that wrote
+        on when it had ended. One attempt that went well left nothing else that is not known.
+        Raises `ProviderError`."""
+        if shard.intent_at is None:
+            return []
         vanished = shard.refusal is not None and shard.refusal.code == BATCH_GONE
-        if not (vanished or shard.attempt > 1) or shard.intent_at is None:
+        provider = self.provider()
+        if not (vanished or shard.attempt > 1 or provider.keeps_together):
             return []
         tag = Tag(
             stack=self.stack,
@@ -78,7 +85,7 @@ class Cleaner(msgspec.Struct, kw_only=True):
             shard_id=shard.shard_id,
             attempt=shard.attempt,
         )
-        found = self.provider().find_staged(tag, shard.intent_at)
+        found = provider.find_staged(tag, shard.intent_at)
         strays = [
             ProviderFile(
                 job_id=shard.job_id,
@@ -95,11 +102,15 @@ class Cleaner(msgspec.Struct, kw_only=True):
             self.ledger.add_file(stray)
         return strays
 
-    def _deleted(self, file: ProviderFile) -> bool:
+    def _deleted(self, file: ProviderFile, sure: bool) -> bool:
+        """What is not found may be so for a moment: only the second time it is gone."""
         try:
             self.provider().delete(file)
-        except Missing:
-            pass
+        except Missing as error:
+            if not sure:
+                file.error = error.message
+                self.ledger.save_file(file)
+                return False
         except ProviderError as error:
             file.error = error.message
             self.ledger.save_file(file)

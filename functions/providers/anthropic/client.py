@@ -93,6 +93,7 @@ class AnthropicProvider:
 
     name = "anthropic"
     uses_staged_files = False
+    keeps_together = False
     batch_kind: str | None = "batch"
 
     def __init__(self, client: anthropic.Anthropic) -> None:

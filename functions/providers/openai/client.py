@@ -92,6 +92,7 @@ class OpenAIProvider:
 
     name = "openai"
     uses_staged_files = True
+    keeps_together = False
     batch_kind: str | None = None
 
     def __init__(self, client: openai.OpenAI) -> None:

@@ -98,6 +98,7 @@ class VertexProvider:
 
     name = "vertex"
     uses_staged_files = True
+    keeps_together = True
     batch_kind: str | None = JOB
 
     def __init__(self, connection: Connection) -> None:

@@ -151,6 +151,26 @@ def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid
     assert {result["cost_usd"] for result in results} == {None}
 
 
+def test_a_batch_of_which_nothing_is_heard_is_given_up_and_not_paid_again(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    stuck = world.poller("openai").stuck_after
+    provider.script["cancel"] = provider.script["poll"] = [Unavailable("x", "error 500.")] * 9
+    step = lap(world, job_id, ShardStep(next="wait", waited=stuck + 1))
+    assert step.next == "wait"
+    assert world.alerts.sent == []
+    late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, owed=0)
+    assert lap(world, job_id, late).next == "collect"
+    assert "error 500." in world.alerts.sent[-1][1]
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    assert world.open_round(job_id, 2).run == "none"
+    world.assembler().assemble(job_id)
+    results = world.result_lines(job_id)
+    assert {result["error"]["code"] for result in results} == {"gave_up"}
+    assert {result["cost_usd"] for result in results} == {None}
+
+
 def test_a_batch_whose_cancel_is_not_found_is_not_taken_for_gone(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
@@ -227,16 +247,41 @@ def test_files_are_deleted_only_once_the_results_are_durable(
     assert world.ledger.shard(job_id, SHARD).status == "cleaned"
 
 
-def test_already_gone_is_deleted_and_trouble_is_tried_again(
+def test_what_is_not_found_twice_is_gone_and_trouble_is_tried_again(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
     finish(world, provider, job_id)
-    provider.script["delete"] = [Missing("not_found", "gone"), Unavailable("x", "timed out")]
+    gone = Missing("not_found", "No such file.")
+    provider.script["delete"] = [gone, Unavailable("x", "timed out"), gone]
     cleaner = world.cleaner("openai")
     step = cleaner.clean_up(job_id, SHARD, None)
     assert (step.next, step.wait_seconds) == ("again", 30)
+    assert not any(file.deleted_at for file in world.ledger.files(job_id))
     assert cleaner.clean_up(job_id, SHARD, step).next == "done"
     assert all(file.deleted_at for file in world.ledger.files(job_id))
+    assert world.alerts.sent == []
+
+
+def test_what_is_not_found_for_a_moment_is_not_left_behind(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    provider.script["delete"] = [Missing("not_found", "No such file.")]
+    cleaner = world.cleaner("openai")
+    step = cleaner.clean_up(job_id, SHARD, None)
+    assert cleaner.clean_up(job_id, SHARD, step).next == "done"
+    assert sorted(provider.deleted) == ["file-1", "out"]
+
+
+def test_what_a_batch_wrote_after_its_end_is_deleted_where_it_lies_with_the_rest(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    finish(world, provider, job_id)
+    provider.keeps_together = True
+    provider.script["find_staged"] = [[ProviderObject(kind="gcs_object", id="late")]]
+    assert world.cleaner("openai").clean_up(job_id, SHARD, None).next == "done"
+    assert sorted(provider.deleted) == ["file-1", "late", "out"]
+    assert {file.id for file in world.ledger.files(job_id)} == {"file-1", "late", "out"}
 
 
 def test_what_cannot_be_deleted_is_told_and_does_not_hold_the_job(

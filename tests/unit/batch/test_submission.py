@@ -16,6 +16,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import ProviderObject, Shard, ShardStep
 from functions.batch.sending import laps
+from functions.batch.sending.submission import LOOK_UPS, MOST_DOUBTS
 from functions.batch.sending.waits import LOOK_UP_SECONDS
 from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
@@ -65,6 +66,28 @@ def test_an_unknown_outcome_is_looked_up_three_times_before_it_is_tried_again(
     assert provider.calls.count("create") == 2
     assert provider.calls.count("stage") == 1
     assert record(world, job_id).attempt == 2
+
+
+def test_creates_that_fail_again_and_again_become_rare_and_a_person_is_told(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    """Each may have made a batch that is paid, though no list shows it."""
+    creates = MOST_DOUBTS + 6
+    provider.script["create"] = [Unavailable("http_500", "error 500.")] * creates
+    step, waited, told = laps.first(), 0, []
+    while provider.calls.count("create") < creates:
+        step = lap(world, job_id, step)
+        waited += step.wait_seconds
+        told.append((provider.calls.count("create"), len(world.alerts.sent)))
+    assert provider.calls.count("find_batches") == LOOK_UPS * (creates - 1)
+    assert {alerts for made, alerts in told if made < MOST_DOUBTS} == {0}
+    assert {alerts for made, alerts in told if made > MOST_DOUBTS} == {1}
+    assert "cancel them" in world.alerts.sent[0][1]
+    assert waited > 8 * 3_600
+    assert world.ledger.job(job_id).status == "paused"
+    while step.next == "wait_to_submit":
+        step = lap(world, job_id, step)
+    assert world.ledger.job(job_id).status == "running"
 
 
 def test_a_batch_that_is_found_is_taken(world: World, provider: FakeProvider, job_id: str) -> None:
