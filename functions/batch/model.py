@@ -261,13 +261,13 @@ class BatchState(msgspec.Struct, kw_only=True):
 
     `outcome` is null while it runs. `ended`: whatever was finished is in `outputs`, what has no
     answer there goes again, spending a round only if `complete`. `refused`: see `refusal`.
-    `early`: it says that it has answers, and does not say yet where.
+    `early`: it says that it has answers, or errors of rows, and does not say yet where.
     """
 
     status: str
     outcome: Literal["ended", "refused"] | None
     complete: bool = False
-    early: bool = False
+    early: Literal["answers", "errors"] | None = None
     outputs: list[ProviderObject] = []
     refusal: Refusal | None = None
     progress: Progress | None = None

@@ -37,9 +37,10 @@ from functions.batch.sending.reserving import Reserver
 GONE_LAPS = 5
 """A batch that is not found for so many laps in a row is gone."""
 
-EARLY_LAPS = 6
-"""For so many laps, half an hour in all, a batch that has ended is asked where its answers are. One
-that says that it is complete may name their file some time later."""
+EARLY_LAPS = {"answers": 6, "errors": 2}
+"""For so many laps, half an hour or a minute and a half in all, a batch that has ended is asked
+where its answers are. One that says that it is complete may name their file some time later. Rows
+that failed were not paid, and some services tell them among the answers."""
 
 GIVE_UP = 2
 """So many times `stuck_after` a batch is waited for that was cancelled and does not end."""
@@ -198,7 +199,7 @@ class Poller(msgspec.Struct, kw_only=True):
         rows would be sent, and paid, again. None once that was tried often enough."""
         unseen = NotVisible("no_answers_yet", "The batch has ended, and its answers are not seen.")
         laps_before = laps.in_a_row(unseen, step)
-        if not state.early or laps_before >= EARLY_LAPS:
+        if state.early is None or laps_before >= EARLY_LAPS[state.early]:
             return None
         return laps.troubled(unseen, step, waits.trouble_wait(laps_before), "wait")
 

@@ -267,7 +267,7 @@ def _state(batch: Batch, asked: float | None) -> BatchState:
         status=told(batch.status),
         outcome=outcome,
         complete=batch.status == "completed",
-        early=outcome == "ended" and _is_early(batch, progress),
+        early=_unnamed(batch, progress) if outcome == "ended" else None,
         outputs=_outputs(batch),
         refusal=_refusal(batch) if outcome == "refused" else None,
         progress=progress,
@@ -286,15 +286,16 @@ def _progress(batch: Batch) -> Progress | None:
     )
 
 
-def _is_early(batch: Batch, progress: Progress | None) -> bool:
+def _unnamed(batch: Batch, progress: Progress | None) -> Literal["answers", "errors"] | None:
     """A batch has been seen to be completed, with its rows counted, before it named the file of
     their answers. Where all rows have failed there is none, but one of errors."""
-    if not batch.output_file_id and not batch.error_file_id and batch.status == "completed":
-        return True
-    if progress is None:
-        return False
-    unnamed = progress.completed and not batch.output_file_id
-    return bool(unnamed or (progress.failed and not batch.error_file_id))
+    counted = progress or Progress()
+    nothing = not batch.output_file_id and not batch.error_file_id
+    if (counted.completed and not batch.output_file_id) or (
+        nothing and batch.status == "completed"
+    ):
+        return "answers"
+    return "errors" if counted.failed and not batch.error_file_id else None
 
 
 def _outputs(batch: Batch) -> list[ProviderObject]:

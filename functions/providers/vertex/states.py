@@ -63,9 +63,11 @@ def batch_state(job: Any, outputs: list[ProviderObject]) -> BatchState:
         status=name,
         outcome=outcome,
         complete=name in _COMPLETE,
-        early=outcome == "ended"
+        early="answers"
+        if outcome == "ended"
         and all(output.id == job.name for output in outputs)
-        and (name in _COMPLETE or (progress is not None and progress.completed > 0)),
+        and (name in _COMPLETE or (progress is not None and progress.completed > 0))
+        else None,
         outputs=outputs,
         refusal=_refusal(error.code, error.message) if outcome == "refused" else None,
         progress=progress,

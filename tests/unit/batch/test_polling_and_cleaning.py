@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -190,7 +192,7 @@ def test_a_batch_whose_cancel_is_not_found_is_not_taken_for_gone(
 def test_answers_that_are_said_to_be_there_are_waited_for(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
-    early = msgspec.structs.replace(ENDED, early=True)
+    early = msgspec.structs.replace(ENDED, early="answers")
     whole = msgspec.structs.replace(ENDED, outputs=[ProviderObject(kind="output_file", id="late")])
     provider.script["poll"] = [early, early, whole]
     step = lap(world, job_id)
@@ -201,13 +203,14 @@ def test_answers_that_are_said_to_be_there_are_waited_for(
     assert world.ledger.shard(job_id, SHARD).outputs == ["late"]
 
 
+@pytest.mark.parametrize("what", ["answers", "errors"])
 def test_answers_that_never_come_are_not_waited_for_without_end(
-    world: World, provider: FakeProvider, job_id: str
+    world: World, provider: FakeProvider, job_id: str, what: Literal["answers", "errors"]
 ) -> None:
-    early = msgspec.structs.replace(ENDED, early=True)
-    provider.script["poll"] = [early] * (EARLY_LAPS + 1)
+    early = msgspec.structs.replace(ENDED, early=what)
+    provider.script["poll"] = [early] * (EARLY_LAPS[what] + 1)
     step = lap(world, job_id)
-    for _ in range(EARLY_LAPS):
+    for _ in range(EARLY_LAPS[what]):
         while step.owed:  # in slices
             step = lap(world, job_id, step)
         step = lap(world, job_id, step)

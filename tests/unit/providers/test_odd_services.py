@@ -169,23 +169,23 @@ def test_a_failed_batchs_errors_may_have_any_shape(
 @pytest.mark.parametrize(
     ("found", "early"),
     [
-        ({"status": "completed"}, True),
-        ({"status": "completed", "request_counts": {"completed": 2, "failed": 0}}, True),
-        ({"status": "completed", "request_counts": None, "error_file_id": "e"}, False),
-        ({"request_counts": {"completed": 2, "failed": 1}, "error_file_id": "e"}, True),
-        ({"request_counts": {"completed": 2, "failed": 1}, "output_file_id": "o"}, True),
-        ({"request_counts": {"completed": 0, "failed": 3}, "error_file_id": "e"}, False),
-        ({"request_counts": {"completed": 3, "failed": 0}, "output_file_id": "o"}, False),
-        ({"status": "expired", "request_counts": {"completed": 1, "failed": 0}}, True),
-        ({"status": "cancelled", "request_counts": {"completed": 0, "failed": 0}}, False),
-        ({"status": "in_progress", "request_counts": {"completed": 1, "failed": 0}}, False),
+        ({"status": "completed"}, "answers"),
+        ({"status": "completed", "request_counts": {"completed": 2, "failed": 0}}, "answers"),
+        ({"status": "completed", "request_counts": None, "error_file_id": "e"}, None),
+        ({"request_counts": {"completed": 2, "failed": 1}, "error_file_id": "e"}, "answers"),
+        ({"request_counts": {"completed": 2, "failed": 1}, "output_file_id": "o"}, "errors"),
+        ({"request_counts": {"completed": 0, "failed": 3}, "error_file_id": "e"}, None),
+        ({"request_counts": {"completed": 3, "failed": 0}, "output_file_id": "o"}, None),
+        ({"status": "expired", "request_counts": {"completed": 1, "failed": 0}}, "answers"),
+        ({"status": "cancelled", "request_counts": {"completed": 0, "failed": 0}}, None),
+        ({"status": "in_progress", "request_counts": {"completed": 1, "failed": 0}}, None),
     ],
 )
 def test_a_batch_may_end_before_it_names_its_files(
-    server: Server, of_openai: Any, found: Any, early: bool
+    server: Server, of_openai: Any, found: Any, early: str | None
 ) -> None:
     server.reply("GET /v1/batches/b", batch(**{"status": "completed", **found}))
-    assert of_openai.poll("b").early is early
+    assert of_openai.poll("b").early == early
 
 
 @pytest.mark.parametrize(
