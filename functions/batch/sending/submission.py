@@ -56,6 +56,9 @@ told and they become rarer: each may have made a batch that only its bill will s
 _LONGEST_DOUBT = 1_800
 """Seconds between two look-ups at most, while one cannot be made or does not tell."""
 
+LONG_DOUBT = 60
+"""Laps, some 30 hours: what was running at first has ended since, and still does not tell."""
+
 _RESTAGE_AFTER = 5
 """Laps in which a staged file stays invisible before it is uploaded again."""
 
@@ -303,12 +306,14 @@ class Submitter(msgspec.Struct, kw_only=True):
         if isinstance(error, (AccountBlocked, KeyMissing)):
             self.pauses.blocked(shard, error)
             wait = waits.blocked_wait(troubles)
-        elif isinstance(error, Unconfirmed) and len(error.candidates) > 1 and not troubles:
+        elif isinstance(error, Unconfirmed) and (
+            troubles == LONG_DOUBT or (len(error.candidates) > 1 and not troubles)
+        ):
             self.pauses.alerts.alert(
                 f"Batchdrop: shard {shard.shard_id} of {shard.job_id} is parked",
-                f"The answer to its create was lost, and {shard.provider} holds several batches "
-                f"that may be its own: {', '.join(error.candidates)}. The ids in their results "
-                "tell, once they have ended. Nothing is sent before.",
+                f"The answer to its create was lost, and {shard.provider} holds batches that may "
+                f"be its own: {', '.join(error.candidates)}. The ids in their results tell, once "
+                "these are there; delete there what is not of this job. Nothing is sent before.",
             )
         return laps.troubled(error, step, wait, "wait_to_submit")
 

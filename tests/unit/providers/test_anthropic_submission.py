@@ -16,6 +16,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import Shard, ShardStep
 from functions.batch.sending import laps
+from functions.batch.sending.submission import LONG_DOUBT
 from functions.batch.sending.waits import LOOK_UP_SECONDS
 from tests.support.driver import World, whole
 from tests.support.fake_provider import FakeProvider
@@ -89,6 +90,21 @@ def test_several_candidates_park_the_shard_with_one_alert(
     ((subject, message),) = world.alerts.sent
     assert "parked" in subject
     assert "one, two" in message
+
+
+def test_one_candidate_that_never_tells_is_told_after_a_day(
+    world: World, provider: FakeProvider, job_id: str, lost: ShardStep
+) -> None:
+    provider.script["find_batches"] = [doubt("one") for _ in range(LONG_DOUBT + 5)]
+    step, waited = lost, 0
+    while not world.alerts.sent:
+        step = lap(world, job_id, step)
+        waited += step.wait_seconds
+    assert 26 * 3_600 < waited < 36 * 3_600
+    for _ in range(4):
+        step = lap(world, job_id, step)
+    assert len(world.alerts.sent) == 1
+    assert provider.calls.count("create") == 1
 
 
 def test_batches_of_the_jobs_other_shards_are_no_candidates(
