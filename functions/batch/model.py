@@ -171,7 +171,8 @@ def _first(lines: dict[int, Reason]) -> Iterator[tuple[int, Reason]]:
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """As the provider reports it: for display, never for accounting."""
+    """As the provider reports it: for display, and to tell that its files are late; never for
+    accounting."""
 
     total: int = 0
     completed: int = 0
