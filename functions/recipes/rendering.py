@@ -20,6 +20,9 @@ from functions.recipes.templates import MOST_CHARACTERS, MissingColumn, environm
 DOCUMENT = "s3_key"
 """The column that names a document."""
 
+_COLUMNS = ""
+"""All columns, under a name that no template can use: one of them may be called `row`."""
+
 _SHOWN = 40
 _MOST_COLUMNS_TOLD = 20
 
@@ -59,7 +62,7 @@ class Renderer:
         try:
             values = _decoded(row)
             custom_id = self._custom_id(values)
-            scope = {"row": values, **values}
+            scope = {"row": values, **values, _COLUMNS: values}
             asked = Asked(
                 None if self._system is None else self._system(scope),
                 [Message(role, content(scope)) for role, content in self._messages] or None,
@@ -179,7 +182,7 @@ def _guarded(key: str, render: Callable[[Values], Any], scope: Values) -> Any:
         raise _Unfit(
             "missing_column",
             f'The row has no column "{error.name}", which {key} uses; it has '
-            f"{_columns(scope['row'])}.",
+            f"{_columns(scope[_COLUMNS])}.",
         ) from error
     except Exception as error:
         raise _Unfit("template_error", f"{key} cannot be rendered: {_told(error)}.") from error
