@@ -106,7 +106,11 @@ class Renderer:
         """The object that the row names, where the endpoint takes one."""
         name: object = values.get(DOCUMENT)
         takes = self._recipe.mark and self._recipe.endpoint in CONVERSES
-        return name if takes and isinstance(name, str) else ""
+        if not takes or name is None:
+            return ""
+        if not isinstance(name, str):
+            raise _Unfit("bad_document", f"{DOCUMENT} is the key of one object, as a text.")
+        return name
 
     def _put_mark(self, asked: Asked) -> None:
         messages = asked.messages or [Message("user", asked.text)]

@@ -339,3 +339,15 @@ def test_rows_may_name_documents_below_their_folder() -> None:
     assert rows[3]["error"]["message"] == (
         's3_key is "_files/none.txt"; there is no such object below in/_files/ in the inbox.'
     )
+
+
+def test_a_document_that_is_not_named_by_a_text_is_not_left_out() -> None:
+    """The row would be asked about nothing, and paid for."""
+    echo = EchoProvider()
+    world = world_of(echo, RECIPE)
+    world.recipes = RecipeFiles()
+    rows = [{"id": n, "text": "a", "s3_key": name} for n, name in enumerate((None, "", 5, ["a"]))]
+    job = world.drop("in/t.jsonl", jsonl(rows))
+    world.run(job)
+    errors = [row["error"] and row["error"]["code"] for row in world.result_lines(job)]
+    assert errors == [None, None, "bad_document", "bad_document"]
