@@ -84,7 +84,8 @@ def is_utf8(line: bytes) -> bool:
 def decode(line: bytes) -> dict[str, msgspec.Raw]:
     """The line's top-level keys. Raises `InvalidRow` for what is not a JSON object in UTF-8."""
     if b"\0" in line:
-        raise InvalidRow("nul_character", r"The line holds a NUL byte (\0).", readable=False)
+        message = r"The line holds a NUL byte (\0), as those of UTF-16 do. Save the file as UTF-8."
+        raise InvalidRow("nul_character", message, readable=False)
     if not line.isascii():
         try:
             line.decode()
