@@ -121,6 +121,9 @@ class Renderer:
                     content = [text_part(self._recipe.provider, self._recipe.endpoint, content)]
                 message.content = [self._recipe.mark, *content]
                 break
+        else:
+            message = f"{DOCUMENT} names a document, but there is no user message to put it into."
+            raise _Unfit("bad_document", message)
         asked.messages, asked.text = messages, None
 
     def _route(self, scope: Values, asked: Asked) -> tuple[str, int]:
