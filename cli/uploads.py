@@ -20,8 +20,8 @@ from cli.watch import watch_jobs
 from functions.batch.model import Job
 from functions.batch.reading.intake import is_job
 from functions.batch.reading.tables import encoding_named
+from functions.batch.reading.unpacking import named
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv")
 WAIT_SECONDS = 60.0
 _LOOK_EVERY = 0.5
 
@@ -71,10 +71,17 @@ def plan_uploads(files: Sequence[Path], prefix: str) -> list[tuple[Path, str]]:
     """Paths and their keys, recipes first, because a job looks for its recipe when it starts."""
     folder = prefix.strip("/")
     planned = [(path, f"{folder}/{path.name}" if folder else path.name) for path in files]
+    taken: dict[str, Path] = {}
     for path, key in planned:
         if not path.is_file():
             raise CliError(f"{path}: there is no such file.")
-        if is_job(key) and not path.name.removesuffix(".gz").endswith(SUFFIXES):
+        if key in taken:
+            raise CliError(
+                f"{taken[key]} and {path} would both become {key} in the inbox: submit them one by "
+                "one, or with another --prefix."
+            )
+        taken[key] = path
+        if is_job(key) and named(key) is None:
             raise CliError(
                 f"{path}: not an input: its name must end in .jsonl, .ndjson or .csv, "
                 "each optionally .gz."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from email.message import Message
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from functions.batch.errors import InputChanged
 from functions.batch.model import Job
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412"})
+_MOST_KEY_BYTES = 1_024
 _RECIPES = ("recipe.yaml", "recipe.yml", "recipe.json")
 
 
@@ -58,6 +60,8 @@ class Inbox:
             folder = folder.rpartition("/")[0]
 
     def beside(self, job: Job, key: str, most: int) -> bytes | None:
+        if not _is_key(key):
+            return None
         try:
             answer = self._s3.get_object(Bucket=job.bucket, Key=key)
         except ClientError as error:
@@ -79,6 +83,8 @@ class Inbox:
         return charset if isinstance(charset, str) else None
 
     def _exists(self, bucket: str, key: str) -> bool:
+        if not _is_key(key):
+            return False
         try:
             self._s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
@@ -92,6 +98,14 @@ class Inbox:
             yield from read_pieces(self._s3, start, **_where(job, job.version_id))
         except ClientError as error:
             raise _changed(error, job, "while") from error
+
+
+def _is_key(key: str) -> bool:
+    """Whether S3 would look for it. What is too long, or leads out of the bucket, it answers with
+    400, as it does much else, and a row that names such a one would break its whole job
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""
+    steps = accumulate(-1 if name == ".." else 1 for name in key.split("/"))
+    return len(key.encode()) <= _MOST_KEY_BYTES and min(steps) >= 0
 
 
 def _changed(error: ClientError, job: Job, when: str) -> Exception:

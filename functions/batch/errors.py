@@ -3,7 +3,7 @@
     BatchdropError
     ├── InvalidRow            this line is not a request: the row ends as `invalid`
     ├── BadRecipe             a recipe cannot be used: its job is rejected
-    ├── NotChecked            an answer could not be held against its schema in time
+    ├── NotChecked            an answer could not be held against its schema
     ├── InputChanged          the uploaded object is not there any more, or not the same
     ├── Conflict              another writer changed the ledger's record first
     ├── UploadGone            an object in pieces was completed, or abandoned, before
@@ -60,7 +60,7 @@ class BadRecipe(BatchdropError):
 
 
 class NotChecked(BatchdropError):
-    """Whether an answer fits its schema would take too long to find out."""
+    """Whether an answer fits its schema cannot be found out, or would take too long."""
 
 
 class InputChanged(BatchdropError):

@@ -96,6 +96,12 @@ def _schema(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _with_input(value: dict[str, float]) -> dict[str, float]:
+    if "input" not in value:
+        raise NotAllowed("the price of input is missing")
+    return value
+
+
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 Expression = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
 Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_boolean)]
@@ -105,6 +111,7 @@ PriceName = Annotated[
     str, Field(pattern=r"^(batch_)?(input|output|cached_input|cache_write|cache_write_1h)$")
 ]
 PricedModel = Annotated[str, Field(pattern=r"^(openai|anthropic|vertex)/\S+$")]
+Prices = Annotated[dict[PriceName, Price], Field(min_length=1), AfterValidator(_with_input)]
 
 _MODEL = "the name of a model, without spaces"
 _AMOUNT = "an amount in dollars above 0"
@@ -179,7 +186,7 @@ class Recipe(_Part):
     canary: Literal["auto", "off"] = Field(default="auto", description="auto or off")
     max_cost_usd: Dollars | None = Field(default=None, description=_AMOUNT)
     approve_above_usd: Dollars | None = Field(default=None, description=_AMOUNT)
-    prices: dict[PricedModel, Annotated[dict[PriceName, Price], Field(min_length=1)]] = Field(
+    prices: dict[PricedModel, Prices] = Field(
         default_factory=dict,
         description="an object of provider/model to dollars per million tokens, such as "
         '{"openai/gpt-5-mini": {"input": 0.3, "output": 1.0}}',

@@ -22,6 +22,11 @@ class Unreadable(ValueError):
     """Why a file is no YAML, or no JSON, as a sentence without its subject."""
 
 
+_YAML = "tag:yaml.org,2002:"
+_TAGS = (None, "!", f"{_YAML}str", f"{_YAML}seq", f"{_YAML}map")
+"""Others stand for what is not in JSON, or for a text that may be none of their kind."""
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # pyright: ignore
 
@@ -30,6 +35,11 @@ class _Loader(yaml.SafeLoader):
             event = cast("Any", self).peek_event()
             line: int = event.start_mark.line + 1
             raise Unreadable(f"has an alias (*) in line {line}: write the value out.")
+        event = cast("Any", self).peek_event()
+        if event.tag not in _TAGS:
+            line = event.start_mark.line + 1
+            tag = event.tag.replace(_YAML, "!!")
+            raise Unreadable(f"has a tag ({tag}) in line {line}: leave it out.")
         return super().compose_node(parent, index)  # pyright: ignore
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -20,6 +20,9 @@ from functions.recipes.templates import MOST_CHARACTERS, MissingColumn, environm
 DOCUMENT = "s3_key"
 """The column that names a document."""
 
+_COLUMNS = ""
+"""All columns, under a name that no template can use: one of them may be called `row`."""
+
 _SHOWN = 40
 _MOST_COLUMNS_TOLD = 20
 
@@ -59,7 +62,7 @@ class Renderer:
         try:
             values = _decoded(row)
             custom_id = self._custom_id(values)
-            scope = {"row": values, **values}
+            scope = {"row": values, **values, _COLUMNS: values}
             asked = Asked(
                 None if self._system is None else self._system(scope),
                 [Message(role, content(scope)) for role, content in self._messages] or None,
@@ -103,7 +106,11 @@ class Renderer:
         """The object that the row names, where the endpoint takes one."""
         name: object = values.get(DOCUMENT)
         takes = self._recipe.mark and self._recipe.endpoint in CONVERSES
-        return name if takes and isinstance(name, str) else ""
+        if not takes or name is None:
+            return ""
+        if not isinstance(name, str):
+            raise _Unfit("bad_document", f"{DOCUMENT} is the key of one object, as a text.")
+        return name
 
     def _put_mark(self, asked: Asked) -> None:
         messages = asked.messages or [Message("user", asked.text)]
@@ -114,6 +121,9 @@ class Renderer:
                     content = [text_part(self._recipe.provider, self._recipe.endpoint, content)]
                 message.content = [self._recipe.mark, *content]
                 break
+        else:
+            message = f"{DOCUMENT} names a document, but there is no user message to put it into."
+            raise _Unfit("bad_document", message)
         asked.messages, asked.text = messages, None
 
     def _route(self, scope: Values, asked: Asked) -> tuple[str, int]:
@@ -179,7 +189,7 @@ def _guarded(key: str, render: Callable[[Values], Any], scope: Values) -> Any:
         raise _Unfit(
             "missing_column",
             f'The row has no column "{error.name}", which {key} uses; it has '
-            f"{_columns(scope['row'])}.",
+            f"{_columns(scope[_COLUMNS])}.",
         ) from error
     except Exception as error:
         raise _Unfit("template_error", f"{key} cannot be rendered: {_told(error)}.") from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any, cast
 
 import msgspec
-from jsonschema import Draft202012Validator, exceptions
+from jsonschema import Draft202012Validator, exceptions, validators
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -27,6 +28,16 @@ _NOT_SAID = ("$defs", "definitions", "$schema", "$id", "$comment")
 
 
 best_match: Callable[[Any], ValidationError | None] = cast("Any", exceptions).best_match
+
+
+def _multiple_of(_: Any, step: Any, value: Any, __: Any) -> Iterator[ValidationError]:
+    """As decimals: by doubles, 19.99 is no multiple of 0.01."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and Fraction(str(value)) % Fraction(str(step)):
+        yield ValidationError(f"{value!r} is not a multiple of {step}")
+
+
+_Validator: Any = cast("Any", validators).extend(Draft202012Validator, {"multipleOf": _multiple_of})
 
 
 class BadSchema(ValueError):
@@ -126,9 +137,11 @@ def is_strict(schema: Schema) -> bool:
 
 def checker(schema: bytes, patience: Patience | None = None) -> Callable[[bytes], str | None]:
     """Tells of an answer's text (as JSON) why it does not fit, or None if it does. No reference is
-    ever fetched. Raises `NotChecked` where that takes too long, as a pattern may."""
+    ever fetched. Raises `NotChecked` where that takes too long, as a pattern may, and where the
+    schema is such that no answer can be held against it."""
     bound = patience or Patience()
-    validator = Draft202012Validator(msgspec.json.decode(schema), registry=Registry())
+    nothing: Registry[Any] = Registry()
+    validator = _Validator(msgspec.json.decode(schema), registry=nothing)
 
     def misfit(text: bytes) -> str | None:
         said: object = msgspec.json.decode(text)
@@ -139,11 +152,13 @@ def checker(schema: bytes, patience: Patience | None = None) -> Callable[[bytes]
         except (msgspec.DecodeError, RecursionError) as error:
             return f"The answer is not JSON: {error}."
         try:
-            found = bound.run(lambda: best_match(cast("Any", validator).iter_errors(value)))
+            found = bound.run(lambda: best_match(validator.iter_errors(value)))
         except TooSlow as error:
             raise NotChecked(_slow(bound)) from error
         except (Unresolvable, RecursionError) as error:
-            return f"The answer could not be held against the schema: {_short(str(error))}."
+            raise NotChecked(
+                f"The answer could not be held against the schema: {_short(str(error))}."
+            ) from error
         return None if found is None else f"The answer does not fit the schema: {_told(found)}."
 
     return misfit

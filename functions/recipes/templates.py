@@ -6,6 +6,7 @@ renders does (`functions.recipes.process`); what is refused here gets a better s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 from jinja2 import (
     StrictUndefined,
     TemplateSyntaxError,
+    Undefined,
     UndefinedError,
     nodes,
     pass_context,
 )
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
@@ -63,7 +65,37 @@ class _Missing(StrictUndefined):
 def _plain(_: Context, value: object) -> object:
     """A null prints as nothing. It takes the context, so that no constant is rendered, however
     large it may be, while a template is compiled."""
-    return "" if value is None else value
+    if value is None:
+        return ""
+    if not isinstance(value, (str, Undefined)):
+        _check_printed(value)
+    return value
+
+
+def _check_printed(value: object) -> None:
+    """What Python would tell of itself, such as <built-in method items of dict object at 0x7f…>,
+    is nothing that anybody wants to ask."""
+    if callable(value) or isinstance(value, TemplateReference):
+        raise TypeError(
+            f"{getattr(value, '__name__', 'self')} is a function here, no text; a column or a key "
+            'of that name is reached by ["…"]'
+        )
+    if isinstance(value, Iterator):
+        raise TypeError("what a filter such as map gives is no text; add | list or | join")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    """Jinja2's own writes every other letter than ASCII's, and what HTML has a use for, as an
+    escape: six characters that are paid for."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, indent=indent, default=_without_json
+    )
+
+
+def _without_json(value: object) -> object:
+    if isinstance(value, Undefined):
+        str(value)  # says which column is missing
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -107,6 +139,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     )
     for name in ("lipsum", "cycler", "joiner"):
         del made.globals[name]
+    made.filters["tojson"] = _json
     return made
 
 

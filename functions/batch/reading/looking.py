@@ -20,9 +20,9 @@ _LONGEST = 32 * 1024 * 1024
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def look(job: Job, inputs: InputFiles, dialects: Sequence[Dialect]) -> RowKind:
+def look(job: Job, inputs: InputFiles, dialects: Sequence[Dialect]) -> RowKind | None:
     """Of JSONL. Rows that cannot be read tell nothing, and neither does a file that cannot: it is
-    refused when it is read. Raises `InputChanged`."""
+    refused when it is read. None where nothing tells anything. Raises `InputChanged`."""
     seen: set[str] = set()
     try:
         for line in islice(_first_rows(job, inputs), _ROWS):
@@ -35,7 +35,9 @@ def look(job: Job, inputs: InputFiles, dialects: Sequence[Dialect]) -> RowKind:
             dialect = dialect_of(fields, dialects)
             seen.add("" if dialect is None else dialect.provider)
     except Unreadable:
-        return "native"
+        return None
+    if not seen:
+        return None
     if "" in seen:
         return "data"
     return "gemini" if "vertex" in seen else "native"
@@ -82,7 +84,8 @@ def is_utf8(line: bytes) -> bool:
 def decode(line: bytes) -> dict[str, msgspec.Raw]:
     """The line's top-level keys. Raises `InvalidRow` for what is not a JSON object in UTF-8."""
     if b"\0" in line:
-        raise InvalidRow("nul_character", r"The line holds a NUL byte (\0).", readable=False)
+        message = r"The line holds a NUL byte (\0), as those of UTF-16 do. Save the file as UTF-8."
+        raise InvalidRow("nul_character", message, readable=False)
     if not line.isascii():
         try:
             line.decode()

@@ -11,7 +11,7 @@ from functions.batch import layout
 from functions.batch.errors import BadRecipe, InputChanged
 from functions.batch.ledger_ports import Ledger
 from functions.batch.model import FINAL_JOB_STATUSES, Job, Reason
-from functions.batch.ports import Dialect, InputFiles, Objects, Recipes
+from functions.batch.ports import Dialect, InputFiles, Objects, Recipes, RowKind
 from functions.batch.reading.looking import look
 from functions.batch.reading.tables import encoding_named
 from functions.batch.reading.unpacking import MAX_GZ_BYTES, TooLarge, named
@@ -24,6 +24,8 @@ WAIT_SECONDS = 15
 """A file may come before its recipe: it is waited for so many times so long."""
 
 _MOST_RECIPE_BYTES = 256 * 1024
+_KINDS: tuple[RowKind, ...] = ("native", "gemini")
+"""Of rows, beside data."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,7 @@ class Planner(msgspec.Struct, kw_only=True):
                 if is_csv:
                     raise _Rejected("needs_recipe", _no_recipe(job))
                 return None
-            recipe = self.recipes.prepare(*found, rows)
+            recipe = self._prepared(*found, rows)
             if is_csv:
                 recipe.encoding = self._encoding(job)
         except InputChanged as error:
@@ -132,6 +134,16 @@ class Planner(msgspec.Struct, kw_only=True):
         except BadRecipe as error:
             raise _Rejected(error.code, str(error)) from error
         return recipe
+
+    def _prepared(self, key: str, data: bytes, rows: RowKind | None) -> StoredRecipe:
+        """Where no row could be read, a recipe for any kind of them will do: what is wrong is said
+        of the rows."""
+        for kind in _KINDS if rows is None else ():
+            try:
+                return self.recipes.prepare(key, data, kind)
+            except BadRecipe:
+                continue
+        return self.recipes.prepare(key, data, rows or "data")
 
     def _find(self, job: Job) -> tuple[str, bytes] | None:
         key = self.inputs.recipe(job)

@@ -15,6 +15,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.ports import Writer
+from functions.batch.reading.tables import DELIMITERS
 from functions.batch.recipe import StoredRecipe
 
 _RUNS = re.compile(r"'*[=+\-@\t\r]")
@@ -60,6 +61,13 @@ class _Rows:
     def write(self, text: str, /) -> int:
         self._out.write(text.encode())
         return len(text)
+
+    def head(self, columns: Sequence[str]) -> None:
+        """In quotes where a name holds what divides the columns of other tables: whoever reads the
+        file again has to tell by its header what divides these."""
+        odd = any(each in name for name in columns for each in DELIMITERS)
+        quoting = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
+        csv.writer(self, quoting=quoting).writerow(columns)
 
     def row(self, cells: Sequence[str]) -> None:
         self._csv.writerow(cells)
@@ -145,7 +153,7 @@ class FailedSheet:
     def __init__(self, out: Writer, columns: Sequence[str], *, header: bool = True) -> None:
         self._rows = _Rows(out)
         if header:
-            self._rows.row(columns)
+            self._rows.head(columns)
 
     def add(self, record: bytes) -> None:
         self._rows.row(_cells(record))

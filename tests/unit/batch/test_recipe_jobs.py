@@ -339,3 +339,33 @@ def test_rows_may_name_documents_below_their_folder() -> None:
     assert rows[3]["error"]["message"] == (
         's3_key is "_files/none.txt"; there is no such object below in/_files/ in the inbox.'
     )
+
+
+def test_a_document_that_is_not_named_by_a_text_is_not_left_out() -> None:
+    """The row would be asked about nothing, and paid for."""
+    echo = EchoProvider()
+    world = world_of(echo, RECIPE)
+    world.recipes = RecipeFiles()
+    rows = [{"id": n, "text": "a", "s3_key": name} for n, name in enumerate((None, "", 5, ["a"]))]
+    job = world.drop("in/t.jsonl", jsonl(rows))
+    world.run(job)
+    errors = [row["error"] and row["error"]["code"] for row in world.result_lines(job)]
+    assert errors == [None, None, "bad_document", "bad_document"]
+
+
+def test_a_document_that_has_no_message_to_go_into_is_not_left_out() -> None:
+    echo = EchoProvider()
+    messages = [{"role": "system", "content": "{{ text }}"}]
+    world = world_of(echo, {"provider": "openai", "model": "small", "messages": messages})
+    world.recipes = RecipeFiles()
+    world.inputs.others["in/_files/a.txt"] = b"a text"
+    job = world.drop("in/t.csv", b"text,s3_key\na,_files/a.txt\nb,\n")
+    world.run(job)
+    errors = [row["error"] and row["error"]["code"] for row in world.result_lines(job)]
+    assert errors == ["bad_document", None]
+
+
+def test_jsonl_in_utf_16_is_told_what_it_is() -> None:
+    world = world_of(EchoProvider(), RECIPE)
+    job = world.drop("in/t.jsonl", '{"id": 1, "text": "a"}\n'.encode("utf-16"))
+    assert "as those of UTF-16 do" in world.run(job)["reason"]["message"]

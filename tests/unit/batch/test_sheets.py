@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.batch.reading.tables import Table
 from functions.batch.recipe import StoredRecipe
 from functions.batch.results.sheets import FailedSheet, Records, ResultsSheet, guarded
 
@@ -111,3 +112,15 @@ def test_failed_rows_are_not_guarded() -> None:
     out = Out()
     FailedSheet(out, ["a", "b"]).add(b'["=1","x\\ny"]')
     assert out.rows() == [["a", "b"], ["=1", "x\ny"]]
+
+
+@pytest.mark.parametrize("columns", [["a;b"], ["a\tb"], ["a|b|c", "d"], ["a", "b;c"], ["a,b"]])
+def test_failed_rows_are_read_again_whatever_their_columns_are_called(columns: list[str]) -> None:
+    """A header that held another separator was divided there, and the whole file rejected."""
+    out = Out()
+    sheet = FailedSheet(out, columns)
+    row = ["x"] * len(columns)
+    sheet.add(msgspec.json.encode(row))
+    table = Table([bytes(out.data)], None)
+    assert table.columns == columns
+    assert list(table.rows()) == [row]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,30 @@ def test_only_rows_of_data_wait(
     summary = world.run(job)
     assert (summary["status"], summary["reason"]["code"]) == (status, code)
     assert len(waited) == laps
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "code"),
+    [
+        ("t.jsonl", b'{\n  "id": 1,\n  "text": "a"\n}\n', "failed", "not_json"),
+        ("t.jsonl", b"\n \r\n", "rejected", "empty"),
+        ("t.jsonl.gz", b'{"id": 1}\n', "rejected", "damaged"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [RECIPE, {"max_cost_usd": 5}, {"provider": "vertex"}])
+def test_rows_that_cannot_be_read_are_not_the_recipes_fault(
+    echo: EchoProvider, recipe: dict[str, Any], name: str, data: bytes, status: str, code: str
+) -> None:
+    """It was said that the rows were requests already, so that people mended the recipe."""
+    world = world_of(echo, recipe)
+    summary = world.run(world.drop(name, data))
+    assert (summary["status"], summary["reason"]["code"]) == (status, code)
+
+
+def test_a_recipe_that_is_for_no_kind_of_rows_is_told(echo: EchoProvider) -> None:
+    world = world_of(echo, {"provider": "openai", "prompt": "{{ text }}"})
+    summary = world.run(world.drop("t.jsonl", b"{\n"))
+    assert summary["reason"]["message"].startswith("recipe.json: model is missing")
 
 
 def test_a_cancelled_job_waits_for_nothing(echo: EchoProvider) -> None:

@@ -92,6 +92,23 @@ def test_recipes_go_first(tmp_path: Path) -> None:
     assert [key for _, key in planned] == ["p/recipe.yaml", "p/a.csv.gz"]
 
 
+def test_names_are_taken_as_the_inbox_takes_them(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("A.CSV", "b.Jsonl.GZ")]
+    for path in paths:
+        path.touch()
+    assert [path for path, _ in plan_uploads(paths, "")] == paths
+
+
+def test_one_file_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    """Of two recipes the second would be everybody's."""
+    paths = [tmp_path / name / "recipe.yaml" for name in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    with pytest.raises(CliError, match="would both become p/recipe"):
+        plan_uploads(paths, "p")
+
+
 def test_submit_refuses_what_is_no_input_before_uploading(
     stack: Stack, run: Run, tmp_path: Path
 ) -> None:

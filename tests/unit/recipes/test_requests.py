@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.batch.reading.looking import decode, dialect_of
@@ -39,8 +40,6 @@ SHARED = {
 
 def made(row: dict[str, Any] = ROW, **recipe: Any) -> dict[str, Any]:
     """The request, after its dialect took it, and after a model was put in the place of its own."""
-    import msgspec
-
     stored = RecipeFiles().prepare("recipe.json", json.dumps(recipe).encode(), "data")
     renderer = Renderer(msgspec.json.decode(stored.content, type=Instructions))
     result = renderer.make(json.dumps(row).encode())
@@ -325,6 +324,40 @@ def test_gemini() -> None:
 )
 def test_what_a_template_makes(prompt: str, text: str) -> None:
     assert made(**CHAT, prompt=prompt)["body"]["messages"][0]["content"] == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("{{ order.items }}", "items is a function here, no text; a column or a key of that name"),
+        ("{{ order.values }}", "values is a function"),
+        ("{{ order.name.title }}", "title is a function"),
+        ("{{ range }}", "range is a function"),
+        ("{{ self }}", "self is a function"),
+        ("{{ order['items'] | map('upper') }}", "add | list or | join"),
+        ("{{ order.items | tojson }}", "cannot be written as JSON"),
+        ("{{ nothing | tojson }}", 'no column "nothing", which prompt uses; it has row, order.'),
+        ("{{ order['nothing'] | tojson }}", "has no attribute 'nothing'"),
+        ("{{ nothing }}", 'no column "nothing", which prompt uses; it has row, order.'),
+    ],
+)
+def test_what_python_would_tell_of_itself_is_not_asked(prompt: str, words: str) -> None:
+    """It was sent, and paid for: <built-in method items of dict object at 0x7f…>."""
+    row = {"row": 5, "order": {"items": ["a", "b"], "name": "n"}}
+    given = {**CHAT, "id": None, "prompt": prompt}
+    stored = RecipeFiles().prepare("recipe.json", json.dumps(given).encode(), "data")
+    renderer = Renderer(msgspec.json.decode(stored.content, type=Instructions))
+    result = renderer.make(json.dumps(row).encode())
+    assert result.line == b""
+    assert words in result.message
+
+
+def test_json_in_a_prompt_is_written_as_it_is() -> None:
+    row = {"id": 1, "text": "日本 <b> & 'c'", "order": {"items": ["é", None, True]}}
+    request = made(row, **CHAT, prompt="{{ row | tojson }}")
+    said = request["body"]["messages"][0]["content"]
+    expected = """{"id": 1, "order": {"items": ["é", null, true]}, "text": "日本 <b> & 'c'"}"""
+    assert said == expected
 
 
 def test_a_template_in_a_rows_value_is_text() -> None:

@@ -69,6 +69,44 @@ def test_whether_an_answer_fits(text: str | None, words: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "number", "fits"),
+    [
+        (0.01, "19.99", True),
+        (0.01, "1.1", True),
+        (0.1, "0.3", True),
+        (0.01, "-4.35", True),
+        (1e-300, "1e308", True),
+        (5, "10.0", True),
+        (3, "123456789012345678901234566", True),
+        (0.01, "19.995", False),
+        (5, "7", False),
+        (0.5, "true", True),
+        (0.5, '"7"', True),
+    ],
+)
+def test_a_multiple_is_one_of_decimals(step: float, number: str, fits: bool) -> None:
+    """Prices are given in hundredths, and no double is one: such an answer was paid for twice."""
+    schema = {"type": "object", "properties": {"n": {"multipleOf": step}}}
+    misfit = checker(json.dumps(schema).encode())(json.dumps(f'{{"n": {number}}}').encode())
+    assert misfit is None if fits else "is not a multiple of" in (misfit or "")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"$ref": "#/properties/a"}}},
+        {"properties": {"a": {"$dynamicRef": "http://x/y"}}},
+        {"properties": {"a": {"$id": "b", "$ref": "#/$defs/c"}}, "$defs": {"c": {}}},
+    ],
+)
+def test_an_answer_is_not_to_blame_for_its_schema(schema: dict[str, Any]) -> None:
+    """To ask again for what cannot be checked would pay twice for nothing."""
+    check({"type": "object", **schema}, of_object=True)
+    with pytest.raises(NotChecked, match="could not be held against the schema"):
+        checker(json.dumps(schema).encode())(json.dumps('{"a": 1}').encode())
+
+
+@pytest.mark.parametrize(
     ("schema", "strict"),
     [
         ({"type": "object", "properties": {}, "additionalProperties": False}, True),
