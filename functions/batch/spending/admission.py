@@ -87,7 +87,7 @@ class Gate(msgspec.Struct, kw_only=True):
             weights,
             objects=self.objects,
             prices=self.prices,
-            overrides={**self.overrides, **own},
+            overrides=(own, self.overrides),
         )
         learned = {
             each: self.ledger.learned(*each)

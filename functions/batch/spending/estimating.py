@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 
 import msgspec
@@ -37,7 +37,12 @@ def stored_prices(objects: Objects, job_id: str) -> PriceList | None:
 
 
 def find_prices(
-    job_id: str, groups: Iterable[Group], *, objects: Objects, prices: Prices, overrides: Overrides
+    job_id: str,
+    groups: Iterable[Group],
+    *,
+    objects: Objects,
+    prices: Prices,
+    overrides: Sequence[Overrides],
 ) -> PriceList:
     """A job keeps the prices that were found first, whatever a later try would find. Those of its
     recipe's models are among them: rows may go to a stronger one later."""
@@ -50,7 +55,7 @@ def find_prices(
         models |= msgspec.json.decode(recipe, type=StoredRecipe).models()
     found = PriceList(
         rates={
-            f"{provider}/{model}": overridden(f"{provider}/{model}", overrides)
+            f"{provider}/{model}": overridden(f"{provider}/{model}", *overrides)
             or prices.rates(provider, model)
             for provider, model in sorted(models)
         }

@@ -41,10 +41,13 @@ def _names(model: str) -> Iterator[str]:
         yield _VERSION.sub("", name)
 
 
-def overridden(model: str, overrides: Overrides) -> Rates | None:
+def overridden(model: str, *overrides: Overrides) -> Rates | None:
     """`model` is `provider/model`. A price of a model holds for its dated versions too, unless
-    they have one of their own, and for the path by which Vertex may name it."""
-    prices = next((overrides[name] for name in _names(model) if name in overrides), None)
+    they have one of their own, and for the path by which Vertex may name it. The first of the
+    overrides that has one counts."""
+    prices = next(
+        (each[name] for each in overrides for name in _names(model) if name in each), None
+    )
     if prices is None:
         return None
     amounts = {key: picodollars(value) // 1_000_000 for key, value in prices.items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from functions.batch.learning import Learned
 from functions.batch.model import Job, Refusal, Shard
-from functions.batch.money import DOLLAR, Promise, shown
+from functions.batch.money import DOLLAR, Promise, picodollars, shown
 from functions.batch.pricing import PriceList, model_of
 from functions.batch.rows import Group, Weight
 from functions.batch.spending.estimating import upper_bound, upper_percent
@@ -69,8 +69,8 @@ class Keeper:
 
 
 def _refusal(job: Job, most: int, committed: int) -> Refusal:
-    capped = job.limits is not None and job.limits.max_cost_usd is not None
-    if capped:
+    cap = job.limits and job.limits.max_cost_usd
+    if cap is not None and picodollars(cap) <= most:
         code, bound = "over_max_cost", "its max_cost_usd"
         mend = "Raise it and drop failed.jsonl (or failed.csv) again."
     else:

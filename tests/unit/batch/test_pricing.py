@@ -209,6 +209,14 @@ def test_an_override_holds_for_dated_versions_and_for_no_other_model(
     assert (overridden(model, PRICES) is not None) == found
 
 
+def test_the_first_overrides_count_though_the_others_name_a_version() -> None:
+    recipes = {"openai/gpt-5-mini": {"input": Decimal(1)}}
+    settings = {"openai/gpt-5-mini-2025-08-07": {"input": Decimal(2)}}
+    rates = overridden("openai/gpt-5-mini-2025-08-07", recipes, settings)
+    assert rates is not None
+    assert rates.listed[0].input == 1_000_000
+
+
 def test_a_dated_version_may_have_prices_of_its_own() -> None:
     dated = {**PRICES, "openai/gpt-5-mini-2025-08-07": {"input": Decimal(9)}}
     rates = overridden("openai/gpt-5-mini-2025-08-07", dated)

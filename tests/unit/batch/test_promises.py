@@ -185,16 +185,17 @@ def test_rows_that_go_again_fit_into_what_was_promised_for_them(
 
 
 @pytest.mark.parametrize(
-    ("where", "code"), [("max_cost_usd", "over_max_cost"), ("daily_budget_usd", "over_budget")]
+    ("budget", "cap", "code"),
+    [(None, 1, "over_max_cost"), (1, None, "over_budget"), (1, 100, "over_budget")],
 )
 def test_rows_that_go_again_are_not_sent_once_the_others_were_too_dear(
-    where: str, code: str
+    budget: int | None, cap: int | None, code: str
 ) -> None:
-    """The answers are longer than the rows let them be."""
+    """The answers are longer than the rows let them be. What bounds them is told."""
     most = Decimal(str(dollars(high())))
-    world = PricedWorld(**({} if where == "max_cost_usd" else {where: most}))
-    if where == "max_cost_usd":
-        world.limit(max_cost_usd=str(most))
+    world = PricedWorld(**({} if budget is None else {"daily_budget_usd": budget * most}))
+    if cap is not None:
+        world.limit(max_cost_usd=str(cap * most))
     world.twin.expiring = 1
     world.twin.say = lambda text: text * 1_000
     job_id = world.submit(TEXTS)
