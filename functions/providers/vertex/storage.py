@@ -107,11 +107,13 @@ class Bucket:
                 yield f"{_SCHEME}{bucket}/{blob.name}", made.isoformat()
 
     def chunks(self, address: str) -> Iterator[bytes]:
-        """The object's bytes, of one generation from beginning to end. Raises `Missing`."""
+        """The object's bytes, of one generation from beginning to end. A service may send less than
+        it was asked for, or all of it. Raises `Missing`."""
         blob = self._blob(address)
         with translated(_SERVICE):
             blob.reload(timeout=_TIMEOUT, retry=_PIECE_RETRY)
-        for start in range(0, blob.size, CHUNK_BYTES):
+        start = 0
+        while start < blob.size:
             with translated(_SERVICE):
                 piece = blob.download_as_bytes(
                     start=start,
@@ -122,7 +124,10 @@ class Bucket:
                     timeout=_TIMEOUT,
                     retry=_PIECE_RETRY,
                 )
+            if not piece:
+                raise Unavailable("cut_off", f"{address} ends at byte {start} of {blob.size}.")
             yield piece
+            start += len(piece)
 
     def delete(self, address: str) -> None:
         """Raises `Missing`."""
