@@ -22,6 +22,7 @@ MOST_CHARACTERS = 16 * 1024 * 1024
 DELIMITERS = ",;\t|"
 EXCERPT = 2_000
 
+_TOLD = re.compile(f"sep=([{re.escape(DELIMITERS)}])[\r\n]*", re.IGNORECASE)
 _PIECE = 1024 * 1024
 _SAMPLE_LINES = 50
 _SAMPLE_CHARACTERS = 65_536
@@ -77,7 +78,7 @@ class Table:
             newline="",
         )
         self._lines = _Lines(self._text)
-        self._lines.delimiter = _delimiter(*self._lines.sample())
+        self._lines.delimiter = self._lines.told() or _delimiter(*self._lines.sample())
         self._reader = csv.reader(self._lines, delimiter=self._lines.delimiter, strict=True)
         self.columns = self._header()
 
@@ -229,6 +230,15 @@ class _Lines:
             self.ahead.append(line)
             size += len(line)
         return list(self.ahead), True
+
+    def told(self) -> str | None:
+        """What Excel is told divides the cells, in a first line that is no record."""
+        lines, _ = self.sample()
+        found = _TOLD.fullmatch(lines[0]) if lines else None
+        if found is None:
+            return None
+        self.ahead.pop(0)
+        return found[1]
 
     def begin(self) -> None:
         self.oversized = False

@@ -51,6 +51,14 @@ def test_what_a_writer_wrote_is_read(
     assert found == rows
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", "\ufeffsep=;\n"])
+def test_what_excel_is_told_of_the_separator_is_no_record(first: str) -> None:
+    columns, rows = read(f"{first}id;text, or note\n1;a, b\n2;c\n".encode())
+    assert columns == ["id", "text, or note"]
+    assert rows == [["1", "a, b"], ["2", "c"]]
+    assert read(first.encode())[0] == []
+
+
 @pytest.mark.parametrize(
     ("head", "delimiter"),
     [
