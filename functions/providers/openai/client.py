@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import httpx2  # the SDK lets its errors through while a body is read
 import openai
@@ -30,18 +30,16 @@ from functions.batch.errors import (
 from functions.batch.model import (
     BatchState,
     Owned,
-    Progress,
     ProviderFile,
     ProviderObject,
-    Reason,
-    Refusal,
     Tag,
 )
 from functions.batch.rows import Group
 from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
 from functions.providers.openai.answers import ACCOUNT_CODES
-from functions.providers.said import count, told
+from functions.providers.openai.states import MODEL_CODES, OVER_CAPACITY, batch_state, outputs_of
+from functions.providers.said import told
 from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
@@ -49,27 +47,8 @@ _UPLOAD_SECONDS = 600.0
 _CLOCK_SKEW_SECONDS = 600
 """How much earlier than our intent a provider's clock may say that something was created."""
 
-STATES: dict[str, Literal["ended", "refused"] | None] = {
-    "validating": None,
-    "in_progress": None,
-    "finalizing": None,
-    "cancelling": None,
-    "completed": "ended",
-    "expired": "ended",
-    "cancelled": "ended",
-    "failed": "refused",
-}
-
-_OVER_CAPACITY = frozenset({"token_limit_exceeded"})
-_MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported"})
-_CAPACITY_DELAY = 300
 _UNSEEN = ("find", "found", "no such", "not exist", "not ready", "processed")
 """Words for a file that was uploaded, and is not seen yet, or not looked at yet."""
-
-_SERVERS_OWN = frozenset({"server_error", "internal_error", "internal_server_error"})
-_LOST_FILE = ("cannot find file", "no such file")
-"""What a batch says that failed for no fault of its rows. Its validation has been seen not to find
-a file that the Files API had."""
 
 _DEAD = frozenset({"failed", "cancelling", "cancelled"})
 
@@ -164,7 +143,7 @@ class OpenAIProvider:
             answer = self._client.batches.with_raw_response.retrieve(batch_id)
             batch = _batch(answer.parse())
         asked = retry_after(answer.headers.get("retry-after"))
-        return _state(batch, asked)
+        return batch_state(batch, asked)
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for output in outputs:
@@ -202,7 +181,7 @@ class OpenAIProvider:
                 if marks.get("batchdrop_stack") != stack:
                     continue
                 which = (marks.get("job_id", ""), marks.get("shard_id", ""))
-                for output in _outputs(batch):
+                for output in outputs_of(batch):
                     yield _owned(output.kind, output.id, batch.created_at, *which)
 
 
@@ -259,99 +238,9 @@ def _seconds(since: str) -> float:
     return datetime.fromisoformat(since).timestamp() - _CLOCK_SKEW_SECONDS
 
 
-def _state(batch: Batch, asked: float | None) -> BatchState:
-    """An unknown status counts as running: new ones are more likely steps than ends."""
-    outcome = STATES.get(batch.status)
-    progress = _progress(batch)
-    return BatchState(
-        status=told(batch.status),
-        outcome=outcome,
-        complete=batch.status == "completed",
-        early=_unnamed(batch, progress) if outcome == "ended" else None,
-        outputs=_outputs(batch),
-        refusal=_refusal(batch) if outcome == "refused" else None,
-        progress=progress,
-        retry_after=asked,
-    )
-
-
-def _progress(batch: Batch) -> Progress | None:
-    counts = batch.request_counts
-    if counts is None:
-        return None
-    return Progress(
-        total=count(getattr(counts, "total", None)),
-        completed=count(getattr(counts, "completed", None)),
-        failed=count(getattr(counts, "failed", None)),
-    )
-
-
-def _unnamed(batch: Batch, progress: Progress | None) -> Literal["answers", "errors"] | None:
-    """A batch has been seen to be completed, with its rows counted, before it named the file of
-    their answers. Where all rows have failed there is none, but one of errors."""
-    counted = progress or Progress()
-    nothing = not batch.output_file_id and not batch.error_file_id
-    if (counted.completed and not batch.output_file_id) or (
-        nothing and batch.status == "completed"
-    ):
-        return "answers"
-    return "errors" if counted.failed and not batch.error_file_id else None
-
-
-def _outputs(batch: Batch) -> list[ProviderObject]:
-    named = (("output_file", batch.output_file_id), ("error_file", batch.error_file_id))
-    return [ProviderObject(kind=kind, id=told(identity)) for kind, identity in named if identity]
-
-
 def _owned(kind: str, identity: str, created: int, job_id: str, shard_id: str) -> Owned:
     at = datetime.fromtimestamp(created, UTC).isoformat()
     return Owned(kind=kind, id=identity, created_at=at, job_id=job_id, shard_id=shard_id)
-
-
-class _Fault(NamedTuple):
-    code: str
-    message: str
-    line: int
-
-
-def _faults(batch: Batch) -> Iterator[_Fault]:
-    """`line` is 0 where none is named."""
-    data: object = getattr(batch.errors, "data", batch.errors)
-    for each in cast("list[object]", data) if isinstance(data, list) else [data]:
-        if isinstance(each, str):
-            yield _Fault("", each, 0)
-        elif each is not None:
-            code, message, line = (
-                getattr(each, name, None) for name in ("code", "message", "line")
-            )
-            yield _Fault(told(code), told(message), count(line))
-
-
-def _refusal(batch: Batch) -> Refusal:
-    faults = list(_faults(batch))
-    code = next((fault.code for fault in faults if fault.code), "batch_failed")
-    message = next((fault.message for fault in faults if fault.message), "no reason was given")
-    said = f"OpenAI refused the batch: {message}"
-    if code in _OVER_CAPACITY:
-        return Refusal(
-            code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, capacity=True
-        )
-    if code in ACCOUNT_CODES:
-        return Refusal(
-            code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY, account=True
-        )
-    named = {
-        fault.line: Reason(fault.code or code, fault.message or said)
-        for fault in faults
-        if fault.line and fault.code not in _MODEL_CODES
-    }
-    if code in _MODEL_CODES:
-        return Refusal(code=code, message=said, then="fail")
-    if named:
-        return Refusal(code=code, message=said, then="resend", lines=named)
-    if code in _SERVERS_OWN or any(map(message.lower().__contains__, _LOST_FILE)):
-        return Refusal(code=code, message=said, then="resend", delay_seconds=_CAPACITY_DELAY)
-    return Refusal(code=code, message=said, then="split")
 
 
 @contextmanager
@@ -377,18 +266,18 @@ def _from_status(error: openai.APIStatusError, *, creating: bool) -> ProviderErr
     kind = _kind(status, code, error.message, creating=creating)
     if told(error.type) in ACCOUNT_CODES:
         kind = AccountBlocked
-    if kind is Refused and code in _MODEL_CODES:
+    if kind is Refused and code in MODEL_CODES:
         return Refused(code, message, retry_after=asked, then="fail")
     return kind(code, message, retry_after=asked)
 
 
 def _kind(status: int, code: str, message: str, *, creating: bool) -> type[ProviderError]:
     words = message.lower()
-    if creating and status < 500 and code in _MODEL_CODES:
+    if creating and status < 500 and code in MODEL_CODES:
         return Refused
     if code in ACCOUNT_CODES or status in (401, 402, 403):
         return AccountBlocked
-    if code in _OVER_CAPACITY or "enqueued token" in words:
+    if code in OVER_CAPACITY or "enqueued token" in words:
         return OverCapacity
     if status == 429:
         return Throttled

@@ -9,8 +9,8 @@ from openai.types import Batch, BatchCreateParams
 from functions.batch.errors import InvalidRow
 from functions.batch.reading.looking import decode
 from functions.batch.rows import Group, Usage
-from functions.providers.openai.client import STATES
 from functions.providers.openai.dialect import ENDPOINTS, LIMITS, OpenAIDialect
+from functions.providers.openai.states import STATES
 from tests.support.lines import CHAT, body, embedding, line
 
 DIALECT = OpenAIDialect()
