@@ -43,7 +43,8 @@ where its answers are. One that says that it is complete may name their file som
 that failed were not paid, and some services tell them among the answers."""
 
 GIVE_UP = 2
-"""So many times `stuck_after` a batch is waited for that was cancelled and does not end."""
+"""So many times `stuck_after` a batch is waited for that was cancelled and does not end, or of
+which nothing is heard, for `GONE_LAPS` at least: a long pause is waited for, too."""
 
 _AT_ONCE = timedelta(hours=1)
 _ASKED = 3  # other open batches that are looked for, before they are called gone as well
@@ -86,7 +87,8 @@ class Poller(msgspec.Struct, kw_only=True):
             wait = waits.blocked_wait(laps.in_a_row(error, step))
             return laps.troubled(error, step, wait, "wait")
         except ProviderError as error:
-            if step.waited > GIVE_UP * self.stuck_after:
+            silent = laps.in_a_row(error, step) >= GONE_LAPS
+            if silent and step.waited > GIVE_UP * self.stuck_after:
                 unknown = BatchState(status=shard.provider_status or "unknown", outcome=None)
                 return self._give_up(shard, unknown, step, error)
             wait = self._next_wait(step, error.retry_after)

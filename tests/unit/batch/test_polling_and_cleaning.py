@@ -8,7 +8,7 @@ import pytest
 from functions.batch.errors import AccountBlocked, Missing, Refused, Throttled, Unavailable
 from functions.batch.model import BatchState, ProviderObject, Refusal, Shard, ShardStep
 from functions.batch.sending import laps
-from functions.batch.sending.polling import EARLY_LAPS, GIVE_UP
+from functions.batch.sending.polling import EARLY_LAPS, GIVE_UP, GONE_LAPS
 from functions.batch.sending.waits import poll_wait
 from functions.batch.upkeep.cleaning import TRIES
 from tests.support.driver import World
@@ -133,6 +133,17 @@ def test_a_batch_that_has_ended_is_seen_though_it_cannot_be_cancelled(
     assert provider.calls.count("cancel") == 2
 
 
+def given_up(world: World, job_id: str) -> None:
+    """No row is sent again, or said to have cost nothing."""
+    world.collector("openai").collect(job_id, SHARD)
+    world.cleaner("openai").clean_up(job_id, SHARD, None)
+    assert world.open_round(job_id, 2).run == "none"
+    world.assembler().assemble(job_id)
+    results = world.result_lines(job_id)
+    assert {result["error"]["code"] for result in results} == {"gave_up"}
+    assert {result["cost_usd"] for result in results} == {None}
+
+
 def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid_again(
     world: World, provider: FakeProvider, job_id: str
 ) -> None:
@@ -144,13 +155,7 @@ def test_a_batch_that_does_not_end_when_it_is_cancelled_is_given_up_and_not_paid
     late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, owed=0)
     assert lap(world, job_id, late).next == "collect"
     assert "though it was cancelled" in world.alerts.sent[-1][0]
-    world.collector("openai").collect(job_id, SHARD)
-    world.cleaner("openai").clean_up(job_id, SHARD, None)
-    assert world.open_round(job_id, 2).run == "none"
-    world.assembler().assemble(job_id)
-    results = world.result_lines(job_id)
-    assert {result["error"]["code"] for result in results} == {"gave_up"}
-    assert {result["cost_usd"] for result in results} == {None}
+    given_up(world, job_id)
 
 
 def test_a_batch_of_which_nothing_is_heard_is_given_up_and_not_paid_again(
@@ -161,16 +166,25 @@ def test_a_batch_of_which_nothing_is_heard_is_given_up_and_not_paid_again(
     step = lap(world, job_id, ShardStep(next="wait", waited=stuck + 1))
     assert step.next == "wait"
     assert world.alerts.sent == []
-    late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, owed=0)
+    late = msgspec.structs.replace(step, waited=GIVE_UP * stuck + 1, troubles=GONE_LAPS)
     assert lap(world, job_id, late).next == "collect"
     assert "error 500." in world.alerts.sent[-1][1]
-    world.collector("openai").collect(job_id, SHARD)
-    world.cleaner("openai").clean_up(job_id, SHARD, None)
-    assert world.open_round(job_id, 2).run == "none"
-    world.assembler().assemble(job_id)
-    results = world.result_lines(job_id)
-    assert {result["error"]["code"] for result in results} == {"gave_up"}
-    assert {result["cost_usd"] for result in results} == {None}
+    given_up(world, job_id)
+
+
+def test_a_batch_that_is_asked_for_again_after_a_long_pause_is_not_given_up_at_once(
+    world: World, provider: FakeProvider, job_id: str
+) -> None:
+    provider.script["poll"] = [Unavailable("x", "error 500.")] * GONE_LAPS + [ENDED]
+    paused = GIVE_UP * world.poller("openai").stuck_after + 1
+    step = ShardStep(next="wait", waited=paused)
+    for _ in range(GONE_LAPS):
+        while step.owed:  # in slices
+            step = lap(world, job_id, step)
+        step = lap(world, job_id, step)
+        assert step.next == "wait"
+    assert lap(world, job_id, step).next == "collect"
+    assert world.ledger.shard(job_id, SHARD).provider_status == "completed"
 
 
 def test_a_batch_whose_cancel_is_not_found_is_not_taken_for_gone(
