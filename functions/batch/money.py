@@ -32,7 +32,7 @@ def dollars(amount: int | None) -> float | None:
     return None if amount is None else amount / DOLLAR
 
 
-@lru_cache(1_024)
+@lru_cache(16_384)
 def number(amount: int | None) -> bytes:
     """The amount in dollars as a JSON number: all of its digits, no exponent."""
     if amount is None:

@@ -25,6 +25,7 @@ from functions.batch.rows import (
     Group,
     Limits,
     ParsedRow,
+    UsualAnswer,
     Weight,
 )
 from functions.batch.work import Piece
@@ -193,6 +194,11 @@ class Dialect(Protocol):
 
     def answer(self, line: bytes, group: Group) -> Answer:
         """Raises `ValueError` for a line that is no answer."""
+        ...
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        """The same of lines in UTF-8 as most are, in half the time. None for any other: `answer`
+        looks closer."""
         ...
 
     def custom_id(self, line: bytes) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from functions.batch.money import Bill, PriceSource
-from functions.batch.rows import Answer, Group, Usage
+from functions.batch.rows import Answer, Group, Usage, UsualAnswer
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,17 +104,43 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
     return total
 
 
-_Plain = tuple[int, int]
-"""Picodollars for a token of input, and for one of output."""
+class PlainPrice(msgspec.Struct, frozen=True):
+    """Picodollars for a token in the batch, and in real time, where one price of each holds for
+    every answer that is text alone, none of it cached."""
+
+    input: int
+    output: int
+    listed_input: int
+    listed_output: int
+
+
+def plain_cost(answer: UsualAnswer, price: PlainPrice) -> tuple[int, int]:
+    """In the batch, and in real time."""
+    given, made = answer.given, answer.made
+    return (
+        given * price.input + made * price.output,
+        given * price.listed_input + made * price.listed_output,
+    )
 
 
 class Meter:
-    """Prices the answers of one batch, and sums them up."""
+    """Prices the answers of one batch, and sums them up. `plain`: null where what plain answers
+    cost depends on their size, or is not known."""
 
     def __init__(self, rates: Rates | None) -> None:
         self._rates = rates
-        self._plain = None if rates is None else _plain(rates)
+        self.plain = None if rates is None else _plain(rates)
         self.bill = Bill(source=None if rates is None else rates.source)
+
+    def charge_plain(self, rows: int, given: int, made: int) -> None:
+        """Answers with so many tokens together, where `plain` is known."""
+        assert self.plain is not None
+        bill = self.bill
+        bill.rows += rows
+        bill.input_tokens += given
+        bill.output_tokens += made
+        bill.actual += given * self.plain.input + made * self.plain.output
+        bill.listed += given * self.plain.listed_input + made * self.plain.listed_output
 
     def charge(self, answer: Answer) -> tuple[int | None, int | None]:
         """What the answer cost, and what it costs in real time; None: unknown.
@@ -123,8 +149,6 @@ class Meter:
         much, unless the model is free.
         """
         usage = answer.usage
-        if self._plain is not None and usage is not None and _is_plain(usage):
-            return self._charge_plain(usage, *self._plain)
         if usage is None:
             if answer.verdict != "succeeded":
                 return 0, 0
@@ -154,42 +178,21 @@ class Meter:
             bill.cache_saved += (cost(_uncached(usage), prices) or actual) - actual
         return actual, listed
 
-    def _charge_plain(self, usage: Usage, batch: _Plain, listed: _Plain) -> tuple[int, int]:
-        given, made = usage.input_tokens, usage.output_tokens
-        actual = given * batch[0] + made * batch[1]
-        in_real_time = given * listed[0] + made * listed[1]
-        bill = self.bill
-        bill.rows += 1
-        bill.input_tokens += given
-        bill.output_tokens += made
-        bill.actual += actual
-        bill.listed += in_real_time
-        return actual, in_real_time
-
     def lost(self) -> None:
         """For a row that may have been answered, and billed, where nobody can read it."""
         self.bill.rows += 1
         self.bill.unpriced += 1
 
 
-def _plain(rates: Rates) -> tuple[_Plain, _Plain] | None:
-    """The batch's prices and those in real time, where one of each holds for every plain usage."""
-    found: list[_Plain] = []
-    for prices in (rates.batch, rates.listed):
-        price = prices[0]
-        if len(prices) != 1 or price.input is None or price.output is None:
-            return None
-        found.append((price.input, price.output))
-    return found[0], found[1]
-
-
-def _is_plain(usage: Usage) -> bool:
-    """Text alone, none of it cached, at the batch's price: what most answers report."""
-    return (
-        usage.input_tokens >= 0 <= usage.output_tokens
-        and not (usage.cached_input_tokens or usage.cache_write_tokens or usage.kinds)
-        and not (usage.web_searches or usage.at_list or usage.cache_write_1h_tokens)
-    )
+def _plain(rates: Rates) -> PlainPrice | None:
+    if len(rates.batch) != 1 or len(rates.listed) != 1:
+        return None
+    batch, listed = rates.batch[0], rates.listed[0]
+    if batch.input is None or batch.output is None:
+        return None
+    if listed.input is None or listed.output is None:
+        return None
+    return PlainPrice(batch.input, batch.output, listed.input, listed.output)
 
 
 def half_of(price: Price, *, stacks: bool) -> Price:

@@ -172,6 +172,29 @@ class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     at_list: bool = False
 
 
+class UsualAnswer(msgspec.Struct, frozen=True, gc=False):
+    """One that succeeded, and was not cut: see `Answer`. `given` and `made` are its tokens of input
+    and output; where there is no input, or some tokens have
+    a price of their own, `usage` has all of them instead."""
+
+    id: str
+    response: bytes
+    text: bytes
+    given: int
+    made: int
+    usage: Usage | None = None
+
+    def in_full(self) -> Answer:
+        plain = Usage(input_tokens=self.given, output_tokens=self.made)
+        return Answer(
+            id=self.id,
+            verdict="succeeded",
+            response=self.response,
+            text=self.text,
+            usage=self.usage or plain,
+        )
+
+
 class RowError(msgspec.Struct, kw_only=True):
     code: str
     message: str

@@ -17,7 +17,17 @@ import msgspec
 
 from functions.batch.errors import InvalidRow, Missing, NotVisible, Unavailable, Unconfirmed
 from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag, now
-from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, RowError, Usage, Weight
+from functions.batch.rows import (
+    Answer,
+    Cut,
+    Group,
+    Limits,
+    ParsedRow,
+    RowError,
+    Usage,
+    UsualAnswer,
+    Weight,
+)
 
 MAX_OUTPUT = 100
 """Tokens: no answer of a twin is longer."""
@@ -100,6 +110,23 @@ class TwinDialect:
             usage=said.usage,
             error=error,
         )
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        return [self._usual(line) for line in lines]
+
+    def _usual(self, line: bytes) -> UsualAnswer | None:
+        try:
+            said = _said.decode(line)
+        except msgspec.MsgspecError:
+            return None
+        usage = said.usage
+        if said.verdict != "succeeded" or usage is None:
+            return None
+        text = msgspec.json.encode(said.text)
+        plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        if usage.input_tokens and usage == plain:
+            return UsualAnswer(said.id, line, text, usage.input_tokens, usage.output_tokens)
+        return UsualAnswer(said.id, line, text, 0, 0, usage)
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return msgspec.json.encode({**msgspec.json.decode(line), "model": model})

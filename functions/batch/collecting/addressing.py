@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from functions.batch.collecting.mending import read
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
-from functions.batch.rows import Answer
+from functions.batch.reading.looking import is_utf8
+from functions.batch.rows import Answer, UsualAnswer
 from functions.batch.sending.shard_files import key_of
 from functions.batch.streams.lines import KEY_LENGTH
 
@@ -49,6 +52,21 @@ class Addressing:
         if answer is None or not answer.id.startswith(f"r{key.decode()}{self._mine}"):
             return None
         return answer
+
+    def usual_answers(
+        self, keys: Sequence[bytes], lines: Sequence[bytes | None]
+    ) -> list[UsualAnswer | None]:
+        """The same of many rows, where their answers are usual; None: `answer` has to look."""
+        mine = self._mine
+        texts = [line if line is not None and is_utf8(line) else b"" for line in lines]
+        return [
+            answer
+            if answer is not None and answer.id.startswith(f"r{key.decode()}{mine}")
+            else None
+            for key, answer in zip(
+                keys, self._dialect.usual_answers(texts, self._group), strict=True
+            )
+        ]
 
     def better(self, known: bytes, other: bytes) -> bytes:
         """Of two answers to one row, in the order in which they came: the one that succeeded stays,

@@ -84,10 +84,12 @@ class AnswerSpool:
                 known = self._one(drawer, *_span(where))
         self._held[key] = answer if known is None else self._better(known, answer)
 
-    def find(self, key: bytes) -> bytes | None:
+    def find_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Fast for keys in their order."""
-        found = self._held.get(key)
-        return self._find_written(key) if found is None and self._drawers else found
+        held = self._held
+        if not self._drawers:
+            return [*map(held.get, keys)]
+        return [held.get(key) or self._find_written(key) for key in keys]
 
     def _find_written(self, key: bytes) -> bytes | None:
         name = key[:_THOUSAND].decode()

@@ -87,7 +87,8 @@ class Collector(msgspec.Struct, kw_only=True):
                 if reading.hands_over():
                     return
                 for rows in packed_blocks(shard, self.objects):
-                    harvest.settle_all(rows, [spool.find(row[:KEY_LENGTH]) for row in rows])
+                    keys = [row[:KEY_LENGTH] for row in rows]
+                    harvest.settle_all(keys, rows, spool.find_all(keys))
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)

@@ -9,6 +9,7 @@ import msgspec
 
 from functions.batch import layout
 from functions.batch.collecting.addressing import Addressing
+from functions.batch.collecting.usual_rows import UsualRows
 from functions.batch.errors import AccountBlocked, NotChecked
 from functions.batch.learning import Learned
 from functions.batch.model import (
@@ -31,14 +32,12 @@ from functions.batch.spending.estimating import stored_prices
 from functions.batch.spending.route_bills import RouteMeters
 from functions.batch.streams import envelope
 from functions.batch.streams.lines import (
-    KEY_LENGTH,
     Transit,
     pack_keyed,
     pack_row,
-    unpack_fresh,
     unpack_row,
 )
-from functions.batch.streams.spools import PartSpools, SourceSpool
+from functions.batch.streams.spools import PartSpools, Pieces, SourceSpool
 from functions.batch.tally import Problems
 from functions.batch.work import Collected, Source
 
@@ -103,43 +102,32 @@ class Harvest:
         prices = stored_prices(objects, shard.job_id)
         self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
         self._routes = RouteMeters(shard, recipe, prices)
+        self._usual = UsualRows(shard, dialect, self._meter, self._counts, self.lesson)
         self._parts = PartSpools(objects, directory)
         self._again: dict[int, SourceSpool] = {}
         origin = f"shard-{shard.shard_id}"
         self._part = layout.part(shard.job_id, origin)
         self._failed = layout.failed_part(shard.job_id, origin)
 
-    def settle_all(self, rows: Sequence[bytes], answers: Sequence[bytes | None]) -> None:
+    def settle_all(
+        self, keys: Sequence[bytes], rows: Sequence[bytes], lines: Sequence[bytes | None]
+    ) -> None:
         """The next rows of the shard, and the line that answers each, if one does."""
-        finished: list[bytes] = []
-        for packed, line in zip(rows, answers, strict=True):
-            answer = None if line is None else self._addressing.answer(packed[:KEY_LENGTH], line)
-            usual = None if answer is None else self._settle_usual(packed, answer)
-            if usual is None:
-                self._parts.add_all(self._part, finished)
-                finished.clear()
-                self.settle(self._place, WorkRow(*unpack_row(packed), packed), answer)
-            else:
-                finished.append(usual)
-            self._place += 1
+        answers = self._addressing.usual_answers(keys, lines)
+        finished: list[Pieces] = []
+        for at, pieces in enumerate(self._usual.finish(keys, rows, answers)):
+            if pieces is not None:
+                finished.append(pieces)
+                continue
+            self._parts.add_all(self._part, finished)
+            finished.clear()
+            line, usual, packed = lines[at], answers[at], rows[at]
+            answer = None if usual is None else usual.in_full()
+            if answer is None and line is not None:
+                answer = self._addressing.answer(keys[at], line)
+            self.settle(self._place + at, WorkRow(*unpack_row(packed), packed), answer)
         self._parts.add_all(self._part, finished)
-
-    def _settle_usual(self, packed: bytes, answer: Answer) -> bytes | None:
-        """The finished line, where a row was sent for the first time, by no recipe, and has
-        succeeded. None for any other row."""
-        if answer.verdict != "succeeded" or answer.error is not None:
-            return None
-        row = unpack_fresh(packed)
-        if row is None:
-            return None
-        cost, listed = self._meter.charge(answer)
-        self._counts.succeeded += 1
-        self._cut += answer.cut
-        if answer.usage is not None:
-            self.lesson.note(row.weight, answer.usage)
-        custom_id = self._dialect.custom_id(row.line)
-        tail = envelope.succeeded(answer, custom_id, self._shard, cost, listed)
-        return b"%b %b\n" % (row.key, tail)
+        self._place += len(rows)
 
     def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
         if answer is None:
@@ -288,7 +276,8 @@ class Harvest:
         if model is not None:
             group = msgspec.structs.replace(group, model=model)
             line = self._dialect.with_model(line, model)
-            transit = msgspec.structs.replace(transit, tokens=0)  # another model counts otherwise
+            # Another model counts otherwise, and the line is written anew.
+            transit = msgspec.structs.replace(transit, tokens=0, id_at=0, id_length=0)
             piece += PIECES
         spool = self._again.get(piece)
         if spool is None:

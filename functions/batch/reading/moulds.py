@@ -4,11 +4,15 @@ Most inputs are written by a program: row for row the same keys, model and instr
 and another text. The dialect says where a row has its texts (`Cut`); what is around them is the
 mould. A line that has the same bytes there, and one JSON string in each gap, can only be a request
 of the same group with the same limits: its texts are weighed, and nothing else of it is read.
+
+Of rows that follow each other the texts of some are weighed, and each row gets as much as they have
+for its length. Sums over rows are what is asked of weights: the more rows, the nearer these come to
+what each would have weighed by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count, islice
 
 import msgspec
@@ -21,6 +25,12 @@ from functions.batch.streams.lines import fresh_form
 _MOST = 4
 """An input whose rows take turns between more of them is read row by row."""
 
+_LEAST = 32
+_PART = 8
+"""Every eighth row is weighed, but 32 of them at least."""
+
+_GOLDEN = 0.618_033_988_749_895
+
 LimitsOf = Callable[[Group, Dialect], Limits]
 
 _text = msgspec.json.Decoder(str).decode
@@ -30,14 +40,13 @@ _BACKSLASH = ord("\\")
 
 class Shape(msgspec.Struct, frozen=True):
     """A line, but for its gaps. `untils`: of each gap the bytes that follow on it, from its closing
-    quote to the opening one of the next, or to the line's end. `start`: the tokens before those of
-    the texts; then, in the order in which they are added up, which gap has a text, and the terms
-    that come after it. `named`: which gap has the id."""
+    quote to the opening one of the next, or to the line's end. `texts`: the gaps whose texts are
+    weighed; `fixed`: the tokens of all else. `named`: which gap has the id."""
 
     head: bytes
     untils: list[bytes]
-    start: float
-    texts: list[tuple[int, list[float]]]
+    fixed: float
+    texts: list[int]
     named: int | None
 
 
@@ -56,7 +65,8 @@ class Mould:
         self._shape = shape
         self._weight = cut.row.weight
         self._alone = cut.alone
-        self._form = fresh_form(prefix, self._weight)
+        self._id_at = len(shape.head) - 1 if shape.named == 0 else 0
+        self._form = fresh_form(prefix, self._weight, self._id_at)
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
 
@@ -70,18 +80,26 @@ class Mould:
         if not taken:
             return None
         del texts[taken * many :]
+        del raws[taken * many :]
         lines = rows[at : at + taken]
-        tokens = self._tokens(texts)
-        form = self._form
+        tokens = self._tokens(texts, raws, number)
         pieces = [b""] * (2 * taken)
-        pieces[::2] = [form % numbers for numbers in zip(count(number), tokens, strict=False)]
+        pieces[::2] = self._heads(number, tokens, raws)
         pieces[1::2] = lines
         pieces[0] = pieces[0][1:]
         pieces.append(b"\n")
         size = sum(map(len, lines))
         if self._alone and self._shape.named is not None:
-            size -= sum(map(len, raws[self._shape.named : taken * many : many]))
+            size -= sum(map(len, raws[self._shape.named :: many]))
         return Run(taken, pieces, self._together(taken, size, sum(tokens)))
+
+    def _heads(self, number: int, tokens: list[int], raws: list[bytes]) -> list[bytes]:
+        """What stands before the lines, from the row with this number on."""
+        form = self._form
+        if not self._id_at:
+            return [form % numbers for numbers in zip(count(number), tokens, strict=False)]
+        lengths = map(len, raws[:: len(self._shape.untils)])
+        return [form % numbers for numbers in zip(count(number), tokens, lengths, strict=False)]
 
     def _cut(self, rows: list[bytes], at: int, most_bytes: int) -> list[bytes]:
         """What stands in the gaps of the lines from `at` on that have the mould's bytes around
@@ -110,16 +128,21 @@ class Mould:
             add(line[begin:last])
         return raws
 
-    def _tokens(self, texts: list[str]) -> list[int]:
-        """Of each row, added up in the order in which the dialect does."""
+    def _tokens(self, texts: list[str], raws: list[bytes], number: int) -> list[int]:
+        """Of each row. The bytes of JSON tell better than characters what its share is: where rows
+        are in several scripts, the tokens of a character differ by more than those of a byte."""
         many = len(self._shape.untils)
-        tokens = [self._shape.start] * (len(texts) // many)
-        for place, terms in self._shape.texts:
-            own = texts[place::many]
-            tokens = [sum_ + text_tokens(text) for sum_, text in zip(tokens, own, strict=True)]
-            for term in terms:
-                tokens = [sum_ + term for sum_ in tokens]
-        return [round(sum_) for sum_ in tokens]
+        columns = [list(map(len, raws[place::many])) for place in self._shape.texts]
+        fixed = self._shape.fixed
+        if not columns:
+            return [round(fixed)] * (len(texts) // many)
+        lengths = list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
+        weighed = _some_of(len(lengths), number)
+        tokens = sum(
+            text_tokens(texts[row * many + place]) for row in weighed for place in self._shape.texts
+        )
+        each = tokens / sum(lengths[row] for row in weighed)
+        return [round(fixed + each * length) for length in lengths]
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -210,33 +233,26 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
     if any(line.rfind(raw) != at for raw, at in places.items()):
         return None
     found = sorted(places, key=places.__getitem__)
-    start, more = _sums(cut, texts)
     ends = [*(places[raw] for raw in found[1:]), len(line) - 1]
     shape = Shape(
         head=line[: places[found[0]] + 1],
         untils=[
             line[places[raw] + len(raw) - 1 : end + 1] for raw, end in zip(found, ends, strict=True)
         ],
-        start=start,
-        texts=[(found.index(raw), terms) for raw, terms in more.items()],
+        fixed=sum(_fixed(term) for term in cut.terms if term not in texts),
+        texts=[found.index(raw) for raw in texts],
         named=None if cut.identity is None else found.index(cut.identity),
     )
     return Mould(dialect, cut, line, shape, prefix)
 
 
-def _sums(cut: Cut, texts: list[bytes]) -> tuple[float, dict[bytes, list[float]]]:
-    """What the tokens are before the first of the texts, and what is added after each: one by one
-    and in their order, so that the sum is the very same."""
-    start = 0.0
-    more: dict[bytes, list[float]] = {}
-    terms: list[float] | None = None
-    for term in cut.terms:
-        if type(term) is bytes and term in texts:
-            terms = more[term] = []
-            continue
-        tokens = text_tokens(_text(term)) if isinstance(term, bytes) else term
-        if terms is None:
-            start += tokens
-        else:
-            terms.append(tokens)
-    return start, more
+def _some_of(rows: int, number: int) -> Iterable[int]:
+    """Places of rows from all over a run, such that no period of the input's falls in with them."""
+    if rows <= _LEAST:
+        return range(rows)
+    many = max(_LEAST, rows // _PART)
+    return {int(at * _GOLDEN % 1 * rows) for at in range(number, number + many)}
+
+
+def _fixed(term: float | bytes) -> float:
+    return text_tokens(_text(term)) if isinstance(term, bytes) else term

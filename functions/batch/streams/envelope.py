@@ -11,7 +11,7 @@ import msgspec
 
 from functions.batch.model import Reason, Shard
 from functions.batch.money import number
-from functions.batch.rows import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
 from functions.batch.streams.lines import Transit
 
 SUCCEEDED = b"s"
@@ -25,10 +25,41 @@ _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
 
 
+class Usual:
+    """Lines of a shard's rows that succeeded, in pieces from the key to the newline, so that a
+    block of them is put together once."""
+
+    def __init__(self, shard: Shard) -> None:
+        origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
+        self._between = b',"error":null,%b,"usage":' % origin
+
+    def pieces(
+        self,
+        key: bytes,
+        custom_id: bytes,
+        answer: UsualAnswer,
+        cost: int | None,
+        listed: int | None,
+    ) -> tuple[bytes, ...]:
+        if answer.usage is None:
+            end = _PLAIN % (answer.given, answer.made, number(cost), number(listed))
+        else:
+            end = _OTHER % (_usage(answer.usage), number(cost), number(listed))
+        return (
+            key,
+            b' s"custom_id":',
+            custom_id,
+            b',"status":"succeeded","text":',
+            answer.text,
+            b',"response":',
+            answer.response,
+            self._between,
+            end,
+        )
+
+
 def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:
     """The tail of a row that a batch answered, for good."""
-    if answer.verdict == "succeeded" and answer.error is None:
-        return succeeded(answer, custom_id, shard, transit.cost, transit.listed)
     status = SUCCEEDED if answer.verdict == "succeeded" else FAILED
     return _line(
         custom_id=custom_id,
@@ -39,21 +70,6 @@ def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -
         origin=_origin(shard.provider, shard.model, shard.batch_id, shard.round),
         usage=_usage(answer.usage),
         cost=_cost(transit),
-    )
-
-
-def succeeded(
-    answer: Answer, custom_id: bytes, shard: Shard, cost: int | None, listed: int | None
-) -> bytes:
-    """The tail of a row that succeeded."""
-    return _SUCCEEDED % (
-        custom_id,
-        answer.text,
-        answer.response,
-        _origin(shard.provider, shard.model, shard.batch_id, shard.round),
-        _usage(answer.usage),
-        number(cost),
-        number(listed),
     )
 
 
@@ -72,10 +88,11 @@ def failed(error: RowError, custom_id: bytes, shard: Shard, transit: Transit) ->
 
 
 _COST = b'"cost_usd":%b,"list_cost_usd":%b'
-_SUCCEEDED = (
-    b'%b"custom_id":%%b,"status":"%b","text":%%b,"response":%%b,"error":null,%%b,"usage":%%b,'
-    b'"cost_usd":%%b,"list_cost_usd":%%b}'
-) % (SUCCEEDED, _WORDS[SUCCEEDED])
+_PLAIN = (
+    b'{"input_tokens":%d,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":%d},'
+    b'"cost_usd":%b,"list_cost_usd":%b}\n'
+)
+_OTHER = b'%b,"cost_usd":%b,"list_cost_usd":%b}\n'
 _NO_COST = _COST % (b"0", b"0")
 _UNKNOWN_COST = _COST % (b"null", b"null")
 _NO_ORIGIN = b'"provider":null,"model":null,"batch_id":null,"mode":null,"round":0'

@@ -176,8 +176,9 @@ class Transit(msgspec.Struct, array_like=True, gc=False):
     attempts cost so far, in picodollars, and would have cost in real time; null: unknown.
 
     `made`: a recipe made the row. `misfits`: answers that did not fit the recipe's schema. `route`:
-    the number of the recipe's route that the row took, -1 for none. The rest is what the row was
-    estimated to weigh; no `tokens`: it has to be weighed again."""
+    the number of the recipe's route that the row took, -1 for none. Then what the row was
+    estimated to weigh; no `tokens`: it has to be weighed again. `id_at`, `id_length`: where the
+    user's id stands in the line, as JSON; 0: it has to be looked for."""
 
     failures: int = 0
     resends: int = 0
@@ -191,6 +192,8 @@ class Transit(msgspec.Struct, array_like=True, gc=False):
     tokens: int = 0
     max_output: int = 0
     unbounded: int = 0
+    id_at: int = 0
+    id_length: int = 0
 
 
 _transit = msgspec.json.Decoder(Transit)
@@ -216,11 +219,12 @@ def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) 
     )
 
 
-def fresh_form(key_prefix: str, weight: Weight) -> bytes:
-    """What `pack_fresh` writes between the lines of rows that differ in number and tokens alone: to
-    be filled in with these two, in this order."""
-    row = b"\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d]\t"
-    return row % (key_prefix.encode(), weight.max_output, weight.unbounded)
+def fresh_form(key_prefix: str, weight: Weight, id_at: int) -> bytes:
+    """What `pack_fresh` writes between the lines of rows that differ in little: to be filled in
+    with number and tokens, and with the length of the id where its place is given."""
+    row = b"\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d%b]\t"
+    place = b",%d,%%d" % id_at if id_at else b""
+    return row % (key_prefix.encode(), weight.max_output, weight.unbounded, place)
 
 
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
@@ -229,38 +233,39 @@ def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
     return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
 
 
-class Fresh(msgspec.Struct, frozen=True, gc=False):
-    """A row of a source that no recipe made, and that was never sent. `weight`: as far as it was
-    kept, not to be changed."""
+class Fresh(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is kept of a row that no recipe made, and that was never sent: see `Transit`."""
 
-    key: bytes
-    line: bytes
-    weight: Weight
+    tokens: int
+    max_output: int
+    unbounded: int
+    id_at: int = 0
+    id_length: int = 0
 
 
-def unpack_fresh(packed: bytes) -> Fresh | None:
-    """None for any other row, and for one that has to be weighed again."""
+def unpack_fresh(packed: bytes) -> tuple[Fresh, int] | None:
+    """With the place of the row's line. None for any other row, and for one that has to be weighed
+    again."""
     if not packed.startswith(_FRESH, KEY_LENGTH):
         return None
-    tab = packed.index(b"\t")
-    weight = _kept(packed[_FRESH_LENGTH:tab])
-    return None if weight is None else Fresh(packed[:KEY_LENGTH], packed[tab + 1 :], weight)
+    tab = packed.index(b"\t", _FRESH_LENGTH)
+    fresh = _fresh(packed[_FRESH_LENGTH:tab])
+    return None if fresh is None else (fresh, tab + 1)
 
 
 _FRESH = b" [0,0,null,null,0,0,false,0,-1,"
 _FRESH_LENGTH = KEY_LENGTH + len(_FRESH)
-_numbers = msgspec.json.Decoder(list[int])
+_numbers = msgspec.json.Decoder(Fresh)
 
 
-@lru_cache(4_096)
-def _kept(weights: bytes) -> Weight | None:
+@lru_cache(16_384)
+def _fresh(numbers: bytes) -> Fresh | None:
+    """Rows that are alike have a few of them."""
     try:
-        tokens, max_output, unbounded = _numbers.decode(b"[" + weights)
-    except ValueError:
+        fresh = _numbers.decode(b"[" + numbers)
+    except msgspec.MsgspecError:
         return None
-    if not tokens:
-        return None
-    return Weight(rows=1, tokens=tokens, max_output=max_output, unbounded=unbounded)
+    return fresh if fresh.tokens else None
 
 
 def pack_keyed(key: str, payload: bytes) -> bytes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Objects
 from functions.batch.rows import Group, Limits, Weight
-from functions.batch.streams.lines import KEY_LENGTH
 from functions.batch.work import Head, Part, Source
+
+Pieces = tuple[bytes, ...]
+"""Of a line, with its newline."""
 
 
 class Spool:
@@ -57,11 +61,11 @@ class PartSpools:
             spool = self._open[key] = Spool(key, self._directory)
         spool.add(row_key, line)
 
-    def add_all(self, key: str, lines: list[bytes]) -> None:
-        """Lines that begin with the keys of their rows."""
+    def add_all(self, key: str, lines: Sequence[Pieces]) -> None:
+        """Lines in pieces, of which the first is the key of their row."""
         if lines:
-            self.add(key, lines[0][:KEY_LENGTH].decode(), b"".join(lines))
-            self._open[key].last = lines[-1][:KEY_LENGTH].decode()
+            self.add(key, lines[0][0].decode(), b"".join(chain.from_iterable(lines)))
+            self._open[key].last = lines[-1][0].decode()
 
     def store(self, key: str) -> list[Part]:
         """The part, or nothing if no line was added."""

@@ -6,12 +6,13 @@ Error types: https://platform.claude.com/docs/en/api/errors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
 from functions.providers.content import record
 from functions.providers.said import Tokens, told
 
@@ -142,6 +143,41 @@ _message = msgspec.json.Decoder(_Message)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
+def usual(lines: Sequence[bytes]) -> list[UsualAnswer | None]:
+    """What `parse` says of each, where it is an answer that succeeded and was not cut."""
+    return [_usual_or_none(line) for line in lines]
+
+
+def _usual_or_none(line: bytes) -> UsualAnswer | None:
+    try:
+        said = _line.decode(line)
+        if said.result.type != "succeeded":
+            return None
+        data = bytes(said.result.message)
+        message = _message.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    counts = message.usage
+    if counts is None or message.stop_reason == "max_tokens":
+        return None
+    text = _joined(message.content)
+    given = counts.input_tokens
+    if given and _is_plain(counts):
+        return UsualAnswer(said.custom_id, data, text, given, counts.output_tokens or 0)
+    usage = _counted(counts)
+    return None if usage is None else UsualAnswer(said.custom_id, data, text, 0, 0, usage)
+
+
+def _is_plain(usage: _Usage) -> bool:
+    """Whether all tokens have one of two prices: none from a cache, or into one."""
+    return (
+        not (usage.cache_read_input_tokens or usage.cache_creation_input_tokens)
+        and (usage.service_tier == "batch" or usage.service_tier is None)
+        and (usage.cache_creation is None or not usage.cache_creation.ephemeral_1h_input_tokens)
+        and (usage.server_tool_use is None or not usage.server_tool_use.web_search_requests)
+    )
+
+
 def parse(line: bytes) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
     answer = _line.decode(line)
@@ -159,15 +195,14 @@ def parse(line: bytes) -> Answer:
 
 
 def _succeeded(row_id: str, data: bytes) -> Answer:
-    try:
-        message = _message.decode(data)
-    except msgspec.MsgspecError:
-        text, usage, cut = _text(data), _usage(data), _cut(data)
-    else:
-        text = _joined(message.content)
-        usage = _counted(message.usage)
-        cut = message.stop_reason == "max_tokens"
-    return Answer(id=row_id, verdict="succeeded", response=data, text=text, usage=usage, cut=cut)
+    return Answer(
+        id=row_id,
+        verdict="succeeded",
+        response=data,
+        text=_text(data),
+        usage=_usage(data),
+        cut=_cut(data),
+    )
 
 
 def about_account(code: str, message: str) -> bool:

@@ -8,12 +8,21 @@ Limits: 100,000 requests or 256 MB a batch
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import (
+    Answer,
+    Cut,
+    Group,
+    Limits,
+    ParsedRow,
+    UsualAnswer,
+    Weight,
+)
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import (
     Message,
@@ -206,6 +215,9 @@ class AnthropicDialect:
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line)
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        return answers.usual(lines)
 
 
 def _decode(raw: msgspec.Raw) -> _Params:

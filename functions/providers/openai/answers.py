@@ -4,12 +4,13 @@ wild) neither: status 0, an empty body, a null error."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
 from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
@@ -112,6 +113,10 @@ class _Body(msgspec.Struct, gc=False):
     incomplete_details: object = None
 
 
+class _Usual(_Body, gc=False):
+    error: object = None
+
+
 class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
@@ -126,11 +131,53 @@ _NOTHING = _Details()
 # Not strict: compatible services write counts and statuses as texts, or as floats.
 _line = msgspec.json.Decoder(_Line, strict=False)
 _body = msgspec.json.Decoder(_Body, strict=False)
+_usual = msgspec.json.Decoder(_Usual, strict=False)
 _metered = msgspec.json.Decoder(_Metered, strict=False)
 _unmetered = msgspec.json.Decoder(_Unmetered)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _error_alone = msgspec.json.Decoder(_ErrorAlone)
 _string = msgspec.json.Decoder(str)
+
+
+def usual(lines: Sequence[bytes], endpoint: str) -> list[UsualAnswer | None]:
+    """What `parse` says of each, where it is an answer that succeeded and was not cut."""
+    if endpoint not in _WITH_TEXT:
+        return [None] * len(lines)
+    return [_usual_or_none(line) for line in lines]
+
+
+def _usual_or_none(line: bytes) -> UsualAnswer | None:
+    try:
+        said = _line.decode(line)
+        response = said.response
+        if response is None or response.status_code != 200:
+            return None
+        data = bytes(response.body)
+        body = _usual.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    counts = body.usage
+    text = _text(body)
+    if counts is None or body.error or text == b"null" or _cut(body):
+        return None
+    searches = _searches(body) if body.output else 0
+    given = counts.input_tokens or counts.prompt_tokens
+    if searches or not given or not _is_plain(counts):
+        usage = _usage(counts, searches)
+        return None if usage is None else UsualAnswer(said.custom_id, data, text, 0, 0, usage)
+    made = counts.output_tokens or counts.completion_tokens or 0
+    return UsualAnswer(said.custom_id, data, text, given, made)
+
+
+def _is_plain(usage: _Usage) -> bool:
+    """Whether all tokens are text, and none from a cache."""
+    given = usage.input_tokens_details or usage.prompt_tokens_details
+    if given is not None and (
+        given.cached_tokens or given.cache_write_tokens or given.audio_tokens or given.image_tokens
+    ):
+        return False
+    made = usage.output_tokens_details or usage.completion_tokens_details
+    return made is None or not (made.audio_tokens or made.image_tokens)
 
 
 def parse(line: bytes, endpoint: str) -> Answer:

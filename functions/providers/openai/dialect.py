@@ -6,12 +6,21 @@ Limits: 50,000 requests and 200 MB a file, embeddings 50,000 inputs a batch, one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import (
+    Answer,
+    Cut,
+    Group,
+    Limits,
+    ParsedRow,
+    UsualAnswer,
+    Weight,
+)
 from functions.providers.fields import (
     ID_ROOM,
     MOST_MODEL,
@@ -195,6 +204,9 @@ class OpenAIDialect:
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, group.endpoint)
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        return answers.usual(lines, group.endpoint)
 
 
 def _read(raw: msgspec.Raw, endpoint: str) -> Body | Chat:

@@ -8,11 +8,12 @@ answer either, so the row counts as unanswered and the batch's end decides what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage
+from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
@@ -137,38 +138,50 @@ _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
 
 
+def usual(lines: Sequence[bytes]) -> list[UsualAnswer | None]:
+    """What `parse` says of each, where it generated something and was not cut. Not for answers to
+    embedding requests."""
+    return [_usual_or_none(line) for line in lines]
+
+
+def _usual_or_none(line: bytes) -> UsualAnswer | None:
+    try:
+        said = _line.decode(line)
+        row_id = _identity(said.key, said.request)
+        data = bytes(said.response)
+        full = _full.decode(data)
+    except (ValueError, RecursionError):
+        return None
+    counts = full.usage_metadata
+    if not full.candidates or counts is None or full.embedding or full.embeddings:
+        return None
+    first = full.candidates[0]
+    if first.finish_reason == "MAX_TOKENS" or first.finish_reason in _POLICY_REASONS:
+        return None
+    text = _text(first)
+    given = (counts.prompt_token_count or 0) + (counts.tool_use_prompt_token_count or 0)
+    if not given or not _is_plain(counts):
+        return UsualAnswer(row_id, data, text, 0, 0, _counted(counts))
+    made = (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0)
+    return UsualAnswer(row_id, data, text, given, made)
+
+
+def _is_plain(counts: _Metadata) -> bool:
+    """Whether all tokens are text, and none from a cache."""
+    if counts.cached_content_token_count or counts.cache_tokens_details:
+        return False
+    for details in (counts.prompt_tokens_details, counts.candidates_tokens_details):
+        for each in details or ():
+            if each.modality != "TEXT":
+                return False
+    return True
+
+
 def parse(line: bytes, *, embeds: bool) -> Answer:
     """Raises `ValueError` (msgspec's errors are) for a line that is no answer."""
     answer = _decode(line)
     row_id = _identity(answer.key, answer.request if isinstance(answer, _Line) else None)
     body = bytes(answer.response)
-    usual = None if embeds else _usual(row_id, body)
-    return usual or _parse(answer, row_id, body, embeds=embeds)
-
-
-def _usual(row_id: str, body: bytes) -> Answer | None:
-    """An answer that succeeded, with a response as it should be: read once."""
-    try:
-        full = _full.decode(body)
-    except msgspec.MsgspecError:
-        return None
-    if not full.candidates or full.embedding or full.embeddings:
-        return None
-    first = full.candidates[0]
-    if first.finish_reason in _POLICY_REASONS:
-        return None
-    usage = full.usage_metadata
-    return Answer(
-        id=row_id,
-        verdict="succeeded",
-        response=body,
-        text=_text(first),
-        usage=None if usage is None else _counted(usage),
-        cut=first.finish_reason == "MAX_TOKENS",
-    )
-
-
-def _parse(answer: _Line | _Unlabelled, row_id: str, body: bytes, *, embeds: bool) -> Answer:
     shape = _read(body)
     if shape is not None and _has(shape.embedding, shape.embeddings):
         return Answer(id=row_id, verdict="succeeded", response=body, usage=_usage(body))

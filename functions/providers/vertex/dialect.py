@@ -9,12 +9,21 @@ Limits: 200,000 requests (embeddings: 1,000,000) and 1 GB a file
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, Weight
+from functions.batch.rows import (
+    Answer,
+    Cut,
+    Group,
+    Limits,
+    ParsedRow,
+    UsualAnswer,
+    Weight,
+)
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,
@@ -216,6 +225,9 @@ class VertexDialect:
 
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, embeds=group.endpoint == EMBED)
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        return [None] * len(lines) if group.endpoint == EMBED else answers.usual(lines)
 
 
 def _endpoint(request: dict[str, msgspec.Raw]) -> str:

@@ -110,6 +110,22 @@ def test_what_is_read_has_the_last_word(provider: str) -> None:
     assert subject.answer(row_key(0, 18).encode(), line) is not None
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_usual_answers_are_those_of_their_rows(provider: str) -> None:
+    subject, shard = of(provider)
+    keys = [row_key(0, number) for number in range(17, 24)]
+    lines = [answer(provider, row_id(shard, key, 1)) for key in keys]
+    lines[1] = answer(provider, row_id(shard, row_key(0, 99), 1))
+    lines[2] = answer(provider, row_id(a_shard(provider, "01-00002"), keys[2], 1))
+    lines[3] = lines[3].replace(b"fine", b"fi\xffne")
+    lines[4] = lines[4][:-1]
+    given = [*lines[:6], None]
+    found = subject.usual_answers([key.encode() for key in keys], given)
+    assert [each is not None for each in found] == [True, *[False] * 4, True, False]
+    for key, line, each in zip(keys, given, found, strict=True):
+        assert each is None or each.in_full() == subject.answer(key.encode(), line or b"")
+
+
 def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, shard = of("openai")
     line = answer("openai", row_id(shard, KEY, 1))

@@ -65,13 +65,15 @@ def test_answers_come_back(blocks: list[Answers], held: int, most: int) -> None:
             expect(expected, answers)
             add(spool, answers)
             for key in expected:
-                assert spool.find(key) == expected[key]
+                assert spool.find_all([key]) == [expected[key]]
         assert spool.rows == len(expected)
         for key in sorted(expected):
-            assert spool.find(key) == expected[key]
-        assert spool.find(b"000009-000000000") is None
+            assert spool.find_all([key]) == [expected[key]]
+        assert spool.find_all([b"000009-000000000"]) == [None]
+        keys = [*expected, b"000009-000000000"]
+        assert spool.find_all(keys) == [expected.get(key) for key in keys]
         for key in sorted(expected, reverse=True):
-            assert spool.find(key) == expected[key]
+            assert spool.find_all([key]) == [expected[key]]
 
 
 @settings(max_examples=100)
@@ -104,4 +106,4 @@ def test_a_call_takes_up_what_another_has_read(
                 stored = msgspec.json.encode(spool.index())
                 data = spool.path.read_bytes()
                 for key in expected:
-                    assert spool.find(key) == expected[key]
+                    assert spool.find_all([key]) == [expected[key]]

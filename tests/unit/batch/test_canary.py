@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from functions.batch.errors import KeyMissing
 from functions.batch.model import CANARY_ROWS, at
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
 from functions.batch.ports import Provider
-from functions.batch.rows import Answer, Group, Weight
+from functions.batch.rows import Answer, Group, UsualAnswer, Weight
 from functions.batch.spending import canary
 from functions.batch.spending.approving import LEEWAY_SECONDS
 from functions.batch.work import Collected, Source, Tally
@@ -38,6 +39,10 @@ class Roomy(TwinDialect):
         said = super().answer(line, group)
         said.cut = said.text.startswith(b'"echo cut')
         return said
+
+    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
+        found = super().usual_answers(lines, group)
+        return [None if each and each.text.startswith(b'"echo cut') else each for each in found]
 
 
 @pytest.fixture

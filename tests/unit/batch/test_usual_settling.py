@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,14 +16,24 @@ from functions.batch.collecting.addressing import Addressing
 from functions.batch.collecting.harvesting import Harvest
 from functions.batch.model import Shard
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.rows import Answer, RowError, Usage, Weight
+from functions.batch.rows import Answer, RowError, Usage, UsualAnswer, Weight
 from functions.batch.sending.shard_files import WorkRow
-from functions.batch.streams.lines import Transit, pack_fresh, pack_row, unpack_fresh, unpack_row
+from functions.batch.streams.lines import (
+    Transit,
+    fresh_form,
+    pack_fresh,
+    pack_row,
+    unpack_fresh,
+    unpack_row,
+)
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
 
 KEY = "000003-000000017"
 LINE = b'{"twin":"twin",\t"model":"m","text":"x","custom_id":"a"}'
+_FORM = fresh_form(KEY[:7], Weight(rows=1, max_output=300), LINE.index(b'"a"'))
+ALIKE = (_FORM % (17, 9, 3))[1:] + LINE + b"\n"
+"""As a mould writes it."""
 
 WEIGHTS = st.builds(
     Weight,
@@ -52,6 +63,7 @@ PACKED = st.one_of(
             tokens=st.sampled_from([0, 9]),
         ),
     ),
+    st.just(ALIKE),
     st.just(KEY.encode() + b" [1,0,null,null,7,9,true,1]\t" + LINE + b"\n"),
 )
 USAGES = st.builds(
@@ -98,6 +110,21 @@ class Told(Addressing):
     def answer(self, key: bytes, line: bytes) -> Answer | None:
         return self._answer
 
+    def usual_answers(
+        self, keys: Sequence[bytes], lines: Sequence[bytes | None]
+    ) -> list[UsualAnswer | None]:
+        return [usual(self._answer)]
+
+
+def usual(answer: Answer) -> UsualAnswer | None:
+    usage = answer.usage
+    if answer.verdict != "succeeded" or answer.error or answer.cut or usage is None:
+        return None
+    given, made = usage.input_tokens, usage.output_tokens
+    if not given or usage != Usage(input_tokens=given, output_tokens=made):
+        return UsualAnswer(answer.id, answer.response, answer.text, 0, 0, usage)
+    return UsualAnswer(answer.id, answer.response, answer.text, given, made)
+
 
 def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool) -> Any:
     twin = TwinProvider("twin")
@@ -132,7 +159,7 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
         )
         packed = packed[:-1]
         if shorter:
-            harvest.settle_all([packed], [b"the answer"])
+            harvest.settle_all([KEY.encode()], [packed], [b"the answer"])
         else:
             harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)
         collected = harvest.finish()
@@ -150,9 +177,21 @@ def test_either_way(packed: bytes, answer: Answer, rates: Rates | None) -> None:
 @pytest.mark.parametrize("tokens", [1, 900])
 def test_what_was_never_sent_is_told_from_the_rest(tokens: int) -> None:
     packed = pack_fresh(KEY, LINE, Weight(rows=1, tokens=tokens, max_output=3, unbounded=2))[:-1]
-    row = unpack_fresh(packed)
-    assert row is not None
-    key, transit, line = unpack_row(packed)
-    assert (row.key.decode(), row.line) == (key, line)
-    assert (row.weight.tokens, row.weight.max_output, row.weight.unbounded) == (tokens, 3, 2)
+    found = unpack_fresh(packed)
+    assert found is not None
+    row, at = found
+    _, transit, line = unpack_row(packed)
+    assert packed[at:] == line
+    assert (row.tokens, row.max_output, row.unbounded, row.id_length) == (tokens, 3, 2, 0)
     assert (transit.tokens, transit.max_output, transit.unbounded) == (tokens, 3, 2)
+
+
+def test_where_an_id_stands_is_kept() -> None:
+    found = unpack_fresh(ALIKE[:-1])
+    assert found is not None
+    row, at = found
+    begin = at + row.id_at
+    assert ALIKE[begin : begin + row.id_length] == b'"a"'
+    _, transit, line = unpack_row(ALIKE[:-1])
+    assert line == LINE
+    assert (transit.tokens, transit.id_at, transit.id_length) == (9, row.id_at, 3)

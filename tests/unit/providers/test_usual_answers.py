@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -15,38 +14,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
-from functions.batch.rows import Answer, Usage
+from functions.batch.reading.looking import is_utf8
+from functions.batch.rows import Answer, Group, Usage
+from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.anthropic import answers as anthropic
 from functions.providers.fields import custom_id, custom_id_or_key, decode_fields
 from functions.providers.openai import answers as openai
 from functions.providers.vertex import answers as vertex
 
 ID = b"r000000-000000007-12345678-0001-1"
+Path = tuple[str | int, ...]
 ENDPOINT = "/v1/chat/completions"
-SHORT: dict[str, Callable[[bytes], Answer]] = {
+DIALECT = {dialect.provider: dialect for dialect in DIALECTS}
+LONG: dict[str, Callable[[bytes], Answer]] = {
     "openai": lambda line: openai.parse(line, ENDPOINT),
     "anthropic": anthropic.parse,
     "vertex": lambda line: vertex.parse(line, embeds=False),
 }
 
 
-class Never:
-    """A decoder that nothing is usual for."""
-
-    def decode(self, data: bytes) -> Any:
-        raise msgspec.ValidationError
-
-
-def the_long_way(provider: str, line: bytes) -> Answer:
-    """OpenAI's have one way alone."""
-    with (
-        patch.object(anthropic, "_message", Never()),
-        patch.object(vertex, "_full", Never()),
-    ):
-        return SHORT[provider](line)
+def shortly(provider: str, line: bytes) -> Answer | None:
+    """As long as it is usual."""
+    (found,) = DIALECT[provider].usual_answers([line], Group(provider, ENDPOINT, "m"))
+    return None if found is None else found.in_full()
 
 
-LONG = {provider: partial(the_long_way, provider) for provider in SHORT}
+def by_either(provider: str, line: bytes) -> Answer:
+    """A line that is no text does not get to the short way."""
+    found = shortly(provider, line) if is_utf8(line) else None
+    return found or LONG[provider](line)
+
+
+SHORT = {provider: partial(by_either, provider) for provider in LONG}
 
 
 def come_to(read: Callable[[bytes], Answer], line: bytes) -> Answer | None:
@@ -61,11 +60,95 @@ def test_usual_answers_are_read(provider: str) -> None:
     for _, pieces in templates(provider)[:50]:
         line = spelled(pieces, ID)
         for each in (line, json.dumps(json.loads(line)).encode()):
-            found = SHORT[provider](each)
+            found = shortly(provider, each)
+            assert found is not None
             assert found == LONG[provider](each)
             assert (found.id.encode(), found.verdict) == (ID, "succeeded")
             assert found.usage == Usage(input_tokens=212, output_tokens=87)
             assert found.text.startswith(b'"')
+
+
+def with_changes(provider: str, *changes: tuple[Path, object]) -> bytes:
+    row = json.loads(spelled(templates(provider)[0][1], ID))
+    for path, value in changes:
+        put(row, path, value, remove=False)
+    return json.dumps(row).encode()
+
+
+_MESSAGE = {
+    "type": "message",
+    "content": [{"type": "output_text", "text": "One"}, {"type": "output_text", "text": " two."}],
+}
+_RESPONSE = {
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "output": [{"type": "reasoning", "summary": []}, _MESSAGE],
+    "usage": {"input_tokens": 7, "output_tokens": 9, "input_tokens_details": {"cached_tokens": 0}},
+}
+_BODY = ("response", "body")
+_SEARCHED = {**_RESPONSE, "output": [{"type": "web_search_call"}, _MESSAGE]}
+_CUT = {**_RESPONSE, "incomplete_details": {"reason": "max_output_tokens"}}
+_FAILED = {**_RESPONSE, "status": "failed", "error": {"code": "server_error", "message": "no"}}
+_USAGE = (*_BODY, "usage")
+_SAID = ("result", "message")
+_COUNTS = ("response", "usageMetadata")
+OTHERS: list[tuple[str, tuple[Path, object], bool]] = [
+    ("openai", (_BODY, _RESPONSE), True),
+    ("openai", (_BODY, _SEARCHED), True),
+    ("openai", (_BODY, _CUT), False),
+    ("openai", (_BODY, _FAILED), False),
+    ("openai", (("response", "status_code"), 429), False),
+    ("openai", ((*_BODY, "choices", 0, "finish_reason"), "length"), False),
+    ("openai", ((*_USAGE, "prompt_tokens"), 0), True),
+    ("openai", ((*_USAGE, "input_tokens"), 5), True),
+    ("openai", ((*_USAGE, "prompt_tokens_details", "cached_tokens"), 200), True),
+    ("openai", ((*_USAGE, "prompt_tokens_details", "cache_write_tokens"), 200), True),
+    ("openai", ((*_USAGE, "prompt_tokens_details", "image_tokens"), 3), True),
+    ("openai", ((*_USAGE, "completion_tokens_details", "audio_tokens"), 3), True),
+    ("openai", (_USAGE, None), False),
+    ("openai", (_USAGE, {}), False),
+    ("anthropic", (("result", "type"), "expired"), False),
+    ("anthropic", ((*_SAID, "stop_reason"), "max_tokens"), False),
+    ("anthropic", ((*_SAID, "usage"), {}), False),
+    ("anthropic", ((*_SAID, "usage"), None), False),
+    ("anthropic", ((*_SAID, "usage", "cache_read_input_tokens"), 9), True),
+    ("anthropic", ((*_SAID, "usage", "cache_creation_input_tokens"), 9), True),
+    ("anthropic", ((*_SAID, "usage", "cache_creation", "ephemeral_1h_input_tokens"), 9), True),
+    ("anthropic", ((*_SAID, "usage", "server_tool_use"), {"web_search_requests": 2}), True),
+    ("anthropic", ((*_SAID, "usage", "service_tier"), "standard"), True),
+    ("anthropic", ((*_SAID, "usage", "input_tokens"), 0), True),
+    ("vertex", (("response", "candidates", 0, "finishReason"), "MAX_TOKENS"), False),
+    ("vertex", (("response", "candidates", 0, "finishReason"), "SAFETY"), False),
+    ("vertex", (("response", "candidates"), []), False),
+    ("vertex", (("response", "embedding"), {"values": [1]}), False),
+    ("vertex", (_COUNTS, None), False),
+    ("vertex", ((*_COUNTS, "cachedContentTokenCount"), 9), True),
+    ("vertex", ((*_COUNTS, "toolUsePromptTokenCount"), 9), True),
+    ("vertex", ((*_COUNTS, "thoughtsTokenCount"), 9), True),
+    ("vertex", ((*_COUNTS, "promptTokenCount"), 0), True),
+    ("vertex", ((*_COUNTS, "promptTokensDetails", 0, "modality"), "AUDIO"), True),
+    ("vertex", ((*_COUNTS, "candidatesTokensDetails", 0, "modality"), "IMAGE"), True),
+]
+
+
+@pytest.mark.parametrize(("provider", "change", "usual"), OTHERS)
+def test_other_answers(provider: str, change: tuple[Path, object], *, usual: bool) -> None:
+    """Those with tokens, or calls, at a price of their own among them."""
+    line = with_changes(provider, change)
+    found = shortly(provider, line)
+    assert (found is not None) == usual
+    if found is not None:
+        assert found == LONG[provider](line)
+
+
+def test_embeddings_are_not_usual() -> None:
+    line = spelled(templates("vertex")[0][1], ID)
+    group = Group("vertex", "embedContent", "m")
+    assert DIALECT["vertex"].usual_answers([line], group) == [None]
+    group = Group("openai", "/v1/embeddings", "m")
+    line = spelled(templates("openai")[0][1], ID)
+    assert DIALECT["openai"].usual_answers([line], group) == [None]
 
 
 VALUES = st.sampled_from(
@@ -111,7 +194,6 @@ VALUES = st.sampled_from(
         *({"batchdrop_row": "other"}, {"blockReason": "SAFETY"}, {"message": "no", "code": "x"}),
     ]
 )
-Path = tuple[str | int, ...]
 
 
 def places(value: Any, path: Path = ()) -> list[Path]:
