@@ -5,31 +5,25 @@ and another text. The dialect says where a row has its texts (`Cut`); what is ar
 mould. A line that has the same bytes there, and one JSON string in each gap, can only be a request
 of the same group with the same limits: its texts are weighed, and nothing else of it is read.
 
-Of rows that follow each other the texts of some are weighed, and each row gets as much as they have
-for its length. Sums over rows are what is asked of weights: the more rows, the nearer these come to
-what each would have weighed by itself.
+Of the texts some are weighed for all: see `functions.batch.reading.shares`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from itertools import count, islice
 
 import msgspec
 
 from functions.batch.ports import Dialect
+from functions.batch.reading.shares import shared_tokens
 from functions.batch.reading.tokens import text_tokens
 from functions.batch.rows import Cut, Group, Limits, Weight
 from functions.batch.streams.lines import fresh_form
 
 _MOST = 4
 """An input whose rows take turns between more of them is read row by row."""
-
-_LEAST = 32
-_PART = 8
-"""Every eighth row is weighed, but 32 of them at least."""
-
-_GOLDEN = 0.618_033_988_749_895
 
 LimitsOf = Callable[[Group, Dialect], Limits]
 
@@ -137,12 +131,12 @@ class Mould:
         if not columns:
             return [round(fixed)] * (len(texts) // many)
         lengths = list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
-        weighed = _some_of(len(lengths), number)
-        tokens = sum(
-            text_tokens(texts[row * many + place]) for row in weighed for place in self._shape.texts
-        )
-        each = tokens / sum(lengths[row] for row in weighed)
-        return [round(fixed + each * length) for length in lengths]
+        weighed = shared_tokens(lengths, partial(self._text_tokens, texts), number=number)
+        return [round(fixed + tokens) for tokens in weighed]
+
+    def _text_tokens(self, texts: list[str], row: int) -> float:
+        first = row * len(self._shape.untils)
+        return sum([text_tokens(texts[first + place]) for place in self._shape.texts])
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -244,14 +238,6 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
         named=None if cut.identity is None else found.index(cut.identity),
     )
     return Mould(dialect, cut, line, shape, prefix)
-
-
-def _some_of(rows: int, number: int) -> Iterable[int]:
-    """Places of rows from all over a run, such that no period of the input's falls in with them."""
-    if rows <= _LEAST:
-        return range(rows)
-    many = max(_LEAST, rows // _PART)
-    return {int(at * _GOLDEN % 1 * rows) for at in range(number, number + many)}
 
 
 def _fixed(term: float | bytes) -> float:

@@ -345,6 +345,25 @@ def test_rows_weigh_together_what_each_weighs(kinds: list[str], length: int) -> 
         assert each == pytest.approx(alone, rel=0.35)
 
 
+@pytest.mark.parametrize("at", [0, 7, 100, 199])
+def test_a_long_row_among_short_ones_is_weighed_by_itself(at: int) -> None:
+    """However dense it is, and wherever it stands."""
+    rows = [
+        line_of("openai", b"id-%d" % n, b"", b"Some words, row %d." % n, b"") for n in range(200)
+    ]
+    hashes = (CORPUS / "hashes.txt").read_text()[:4_000]
+    rows[at] = line_of("openai", b"id", b"", msgspec.json.encode(hashes)[1:-1], b"")
+    dialect = BY_NAME["openai"]
+    mould = mould_of(rows[51], rows[50], dialect, "000000-")
+    assert mould is not None
+    run = mould.take(rows, 0, 0, 1 << 30)
+    assert run is not None
+    alone = [dialect.weigh(row).tokens for row in rows]
+    each = [unpack_row(line)[1].tokens for line in b"".join(run.packed).splitlines()]
+    assert each[at] == alone[at]
+    assert sum(each) == pytest.approx(sum(alone), rel=0.02)
+
+
 def test_a_file_of_two_kinds_has_two_moulds() -> None:
     kinds = [
         [spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))]

@@ -1,0 +1,42 @@
+"""The tokens of rows that follow each other, of which some alone are weighed.
+
+Each row gets as many as those that are weighed have for its length. What is asked of tokens is sums
+over rows: the more rows, the nearer they come to what each would have weighed by itself. A row that
+is much longer than the others is weighed by itself, since a sum may be mostly its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+_LEAST = 32
+_PART = 8
+"""Every eighth row is weighed, but 32 of them at least."""
+
+_LONG = 4
+"""Times the average."""
+
+_GOLDEN = 0.618_033_988_749_895
+
+
+def shared_tokens(lengths: list[int], weigh: Callable[[int], float], *, number: int) -> list[float]:
+    """Of each row. `weigh` is asked by place; `number` is the number of the first row."""
+    long = _LONG * sum(lengths) / len(lengths)
+    alone: dict[int, float] = {}
+    if max(lengths) > long:
+        alone = {row: weigh(row) for row, length in enumerate(lengths) if length > long}
+    some = [row for row in _some_of(len(lengths), number) if row not in alone]
+    known = sum(lengths[row] for row in some)
+    each = sum(map(weigh, some)) / known if known else 0.0
+    tokens = [each * length for length in lengths]
+    for row, own in alone.items():
+        tokens[row] = own
+    return tokens
+
+
+def _some_of(rows: int, number: int) -> Iterable[int]:
+    """Places all over the rows, such that no period of the input's falls in with them."""
+    if rows <= _LEAST:
+        return range(rows)
+    many = max(_LEAST, rows // _PART)
+    return {int(at * _GOLDEN % 1 * rows) for at in range(number, number + many)}
