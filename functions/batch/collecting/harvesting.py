@@ -200,7 +200,10 @@ class Harvest:
         if named is not None:
             self._fail(row, _final(named))
         elif refusal.then == "fail" or (
-            refusal.then == "split" and self._shard.rows == 1 and not refusal.capacity
+            refusal.then == "split"
+            and self._shard.rows == 1
+            and not refusal.capacity
+            and row.transit.resends
         ):
             self._fail(row, _final(Reason(refusal.code, refusal.message)))
         else:

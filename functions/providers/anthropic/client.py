@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import anthropic
 import httpx2
 import msgspec
+from anthropic.pagination import SyncPage
 from anthropic.types.messages import MessageBatch
 
 from functions.batch.errors import (
@@ -43,6 +45,7 @@ from functions.batch.rows import Group
 from functions.providers.anthropic.answers import about_account
 from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
+from functions.providers.running import LIST_SECONDS, Running
 from functions.providers.said import count, told
 from functions.providers.waiting import retry_after
 
@@ -54,6 +57,7 @@ no function whose own clock is further off."""
 
 _PATH = "/v1/messages/batches"
 _PAGE = 100
+_LONG_PAGE = 1_000
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 STATES: dict[str, Literal["ended"] | None] = {
@@ -98,6 +102,7 @@ class AnthropicProvider:
 
     def __init__(self, client: anthropic.Anthropic) -> None:
         self._client = client
+        self._running = Running(self._newest)
 
     def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
         return []
@@ -135,14 +140,9 @@ class AnthropicProvider:
         found: list[str] = []
         unknown: list[str] = []
         with _translated():
-            listed = self._client.messages.batches.list(limit=_PAGE)
-            if not isinstance(getattr(listed, "data", None), list):
-                raise Unavailable("odd_answer", "Anthropic's answer is no list.")
-            seen: set[str] = set()
-            for batch in listed:
-                if _created(batch) < earliest or batch.id in seen:
-                    break  # at what is too old, or where the list begins anew
-                seen.add(batch.id)
+            for batch in _each(self._client.messages.batches.list(limit=_PAGE)):
+                if _created(batch) < earliest:
+                    break
                 # One that was not counted, or not yet, may have any size.
                 if _rows(batch) not in (rows, 0) or batch.archived_at is not None:
                     continue
@@ -171,10 +171,19 @@ class AnthropicProvider:
         return None
 
     def poll(self, batch_id: str) -> BatchState:
+        running = self._running.state(batch_id)
+        if running is not None:
+            return running
         with _translated():
             answer = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             batch = _batch(answer.parse())
         return _state(batch, retry_after(answer.headers.get("retry-after")))
+
+    def _newest(self, pages: int) -> Iterator[tuple[str, BatchState]]:
+        with _translated():
+            listed = self._client.messages.batches.list(limit=_LONG_PAGE, timeout=LIST_SECONDS)
+            for batch in islice(_each(listed), pages * _LONG_PAGE):
+                yield batch.id, _state(_batch(batch), None)
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for batch_id in outputs:
@@ -217,6 +226,18 @@ class AnthropicProvider:
         """Nothing: a batch has no name, so that one which the ledger does not know cannot be told
         from others'. Anthropic deletes it after 29 days."""
         return iter(())
+
+
+def _each(listed: SyncPage[MessageBatch]) -> Iterator[MessageBatch]:
+    """What is no list must not pass for an empty one, and a list that begins anew is over."""
+    if not isinstance(getattr(listed, "data", None), list):
+        raise Unavailable("odd_answer", "Anthropic's answer is no list.")
+    seen: set[str] = set()
+    for batch in listed:
+        if batch.id in seen:
+            return
+        seen.add(batch.id)
+        yield batch
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

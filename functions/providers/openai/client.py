@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -39,11 +40,13 @@ from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
 from functions.providers.openai.answers import ACCOUNT_CODES
 from functions.providers.openai.states import MODEL_CODES, OVER_CAPACITY, batch_state, outputs_of
+from functions.providers.running import LIST_SECONDS, Running
 from functions.providers.said import told
 from functions.providers.waiting import retry_after
 
 TIMEOUT_SECONDS = 120.0
 _UPLOAD_SECONDS = 600.0
+_PAGE = 100
 _CLOCK_SKEW_SECONDS = 600
 """How much earlier than our intent a provider's clock may say that something was created."""
 
@@ -76,6 +79,7 @@ class OpenAIProvider:
 
     def __init__(self, client: openai.OpenAI) -> None:
         self._client = client
+        self._running = Running(self._newest)
 
     def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
         with _translated(), path.open("rb") as file:
@@ -121,7 +125,7 @@ class OpenAIProvider:
         found: dict[str, str] = {}
         unmarked: dict[str, Batch] = {}
         with _translated():
-            for batch in _since(earliest, self._client.batches.list(limit=100)):
+            for batch in _since(earliest, self._client.batches.list(limit=_PAGE)):
                 marks = _marks(batch)
                 if mine == tuple(
                     marks.get(name) for name in ("batchdrop_stack", "job_id", "shard_id")
@@ -139,11 +143,20 @@ class OpenAIProvider:
         return [each for each, status in found.items() if status not in _DEAD] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
+        running = self._running.state(batch_id)
+        if running is not None:
+            return running
         with _translated():
             answer = self._client.batches.with_raw_response.retrieve(batch_id)
             batch = _batch(answer.parse())
         asked = retry_after(answer.headers.get("retry-after"))
         return batch_state(batch, asked)
+
+    def _newest(self, pages: int) -> Iterator[tuple[str, BatchState]]:
+        with _translated():
+            listed = self._client.batches.list(limit=_PAGE, timeout=LIST_SECONDS)
+            for batch in islice(_since(float("-inf"), listed), pages * _PAGE):
+                yield batch.id, batch_state(_batch(batch), None)
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         for output in outputs:
@@ -176,7 +189,7 @@ class OpenAIProvider:
                 parts = told(file.filename).split(".")
                 if len(parts) == 5 and parts[0] == stack:  # as `_name` makes them
                     yield _owned("input_file", file.id, file.created_at, parts[1], parts[2])
-            for batch in _since(earliest, self._client.batches.list(limit=100)):
+            for batch in _since(earliest, self._client.batches.list(limit=_PAGE)):
                 marks = _marks(batch)
                 if marks.get("batchdrop_stack") != stack:
                     continue

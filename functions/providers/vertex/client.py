@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from functions.batch.errors import Missing, Refused, Unavailable
 from functions.batch.model import BatchState, Owned, ProviderFile, ProviderObject, Tag
 from functions.batch.rows import Group
 from functions.providers.downloads import full_blocks
+from functions.providers.running import LIST_SECONDS, Running
 from functions.providers.vertex import credentials
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import (
@@ -47,6 +49,7 @@ _CLOCK_SKEW = timedelta(minutes=10)
 
 _DELETED_WITHIN = 4.0
 _SERVICE = "Vertex AI"
+_PAGE = 100
 
 OBJECT = "gcs_object"
 JOB = "batch_job"
@@ -105,6 +108,7 @@ class VertexProvider:
         self._jobs: Any = connection.jobs
         self._bucket = connection.bucket
         self._parent = connection.parent
+        self._running = Running(self._newest)
 
     def stage(self, path: Path, tag: Tag) -> list[ProviderObject]:
         address = self._bucket.upload(path, f"{prefix(tag)}{tag.attempt}/input.jsonl")
@@ -149,7 +153,7 @@ class VertexProvider:
         request = {
             "parent": self._parent,
             "filter": f'display_name="{display_name(tag)}"',
-            "page_size": 100,
+            "page_size": _PAGE,
         }
         with translated(_SERVICE):
             jobs = self._jobs.list_batch_prediction_jobs(
@@ -163,8 +167,21 @@ class VertexProvider:
         return [name for name, dead in found.items() if not dead] or list(found)
 
     def poll(self, batch_id: str) -> BatchState:
+        running = self._running.state(batch_id)
+        if running is not None:
+            return running
         job = self._job(batch_id)
         return batch_state(job, self._left(job) if outcome_of(job) is not None else [])
+
+    def _newest(self, pages: int) -> Iterator[tuple[str, BatchState]]:
+        request = {"parent": self._parent, "page_size": _PAGE}
+        with translated(_SERVICE):
+            jobs = self._jobs.list_batch_prediction_jobs(
+                request=request, retry=None, timeout=LIST_SECONDS
+            )
+            for job in islice(jobs, pages * _PAGE):
+                if outcome_of(job) is None:
+                    yield job.name, batch_state(job, [])
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
         """Of all files, whatever they are called: a line that is no answer does no harm."""
@@ -208,7 +225,7 @@ class VertexProvider:
         request = {
             "parent": self._parent,
             "filter": f'labels.{STACK_LABEL}="{stack_label(stack)}"',
-            "page_size": 100,
+            "page_size": _PAGE,
         }
         with translated(_SERVICE):
             for job in self._jobs.list_batch_prediction_jobs(

@@ -6,12 +6,14 @@ import json
 from itertools import chain
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.batch.errors import Missing
 from functions.batch.model import Progress, ProviderObject
+from functions.providers.running import MANY
 from local.simulator.answers import digest
-from tests.support.provider_subjects import KINDS, Subject, named
+from tests.support.provider_subjects import KINDS, TAG, Subject, named
 from tests.support.simulator import Simulator
 
 
@@ -108,3 +110,23 @@ def test_an_unknown_batch_is_missing(subject: Subject) -> None:
 def test_an_unknown_output_is_missing(subject: Subject) -> None:
     with pytest.raises(Missing):
         list(chain.from_iterable(subject.provider.answers([subject.kind.unknown_file.id])))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=named)
+def test_many_batches_are_asked_for_at_once(subject: Subject, sim: Simulator) -> None:
+    """And each comes to its end as if it had been asked for by itself."""
+    sim.admin("settings", {"batch_seconds": 3})
+    batches: list[str] = []
+    for number in range(2 * MANY):
+        tag = msgspec.structs.replace(TAG, shard_id=f"01-{number:05d}")
+        batch_id, _, _ = subject.send([f"text {number}"], tag)
+        batches.append(batch_id)
+    for _ in range(3):
+        states = [subject.provider.poll(batch_id) for batch_id in batches]
+        assert {state.outcome for state in states} == {None}
+    name = subject.kind.name
+    calls = sim.ledger()["calls"]
+    assert calls[f"{name} list"] == 1
+    assert calls[f"{name} retrieve"] == MANY - 1
+    for batch_id in batches:
+        assert subject.end(batch_id).outcome == "ended"

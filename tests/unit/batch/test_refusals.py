@@ -42,3 +42,29 @@ def test_many_bad_rows_that_are_named_one_by_one_do_not_take_the_others_down(eve
     assert sorted(map(last_text, provider.bodies)) == sorted(
         text for text in texts if text.startswith("good")
     )
+
+
+class Moody(EchoProvider):
+    """Refuses its first batches without a word."""
+
+    refuses = 0
+
+    def poll(self, batch_id: str) -> BatchState:
+        if int(batch_id) < self.refuses:
+            refusal = Refusal(code="batch_failed", message="no reason was given", then="split")
+            return BatchState(status="failed", outcome="refused", refusal=refusal)
+        return super().poll(batch_id)
+
+
+@pytest.mark.parametrize(("refuses", "status"), [(1, "succeeded"), (2, "failed")])
+def test_a_row_that_is_alone_in_a_batch_that_fails_goes_again_once(
+    refuses: int, status: str
+) -> None:
+    provider = Moody()
+    provider.refuses = refuses
+    world = World([OpenAIDialect()], {"openai": lambda: provider})
+    job_id = world.drop("a.jsonl", jsonl([line("only", body("only"))]))
+    world.run(job_id)
+    (result,) = world.result_lines(job_id)
+    assert (result["custom_id"], result["status"]) == ("only", status)
+    assert len(list(world.ledger.shards(job_id))) == 2

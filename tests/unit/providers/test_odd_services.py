@@ -24,6 +24,7 @@ from functions.batch.model import ProviderFile, Shard, Tag
 from functions.batch.rows import Group
 from functions.providers.anthropic import client as anthropic
 from functions.providers.openai import client as openai
+from functions.providers.running import MANY
 from tests.support.scripted_server import Server, serve
 
 TAG = Tag(stack="S", job_id="tickets-0123456789abcdef", shard_id="01-00002", attempt=2)
@@ -405,3 +406,38 @@ def test_a_key_that_no_header_can_hold_is_none(key: str) -> None:
             make(key, "")
         assert json.dumps(key) not in str(raised.value)
         assert raised.value.code == "bad_key"
+
+
+ODD_LISTS = [
+    HTML,
+    [],
+    listed(None),
+    listed({}),
+    listed("b"),
+    {"data": None},
+    {"data": {"id": "b0"}},
+    listed({"id": "b0", "created_at": THEN, "status": None}),
+    listed({"id": "b0", "processing_status": "in_progress", "created_at": "x"}, more=True),
+]
+
+
+@pytest.mark.parametrize("status", [200, 429, 500])
+@pytest.mark.parametrize("odd", ODD_LISTS)
+def test_polls_need_no_list(server: Server, odd: Any, status: int) -> None:
+    """Whatever it says, each batch is asked itself."""
+    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+    for path in ("/v1/batches", BATCHES):
+        server.reply(f"GET {path}", odd, status=status)
+        for number in range(2 * MANY):
+            known = batch(f"b{number}", processing_status="in_progress", request_counts=counts)
+            server.reply(f"GET {path}/b{number}", known)
+    with (
+        openai.make_client("k", f"{server.url}/v1") as one,
+        anthropic.make_client("k", server.url) as other,
+    ):
+        for provider in (openai.OpenAIProvider(one), anthropic.AnthropicProvider(other)):
+            for number in range(2 * MANY):
+                assert provider.poll(f"b{number}").status == "in_progress"
+    asked = [call.partition("?")[0] for call, _, _ in server.requests]
+    assert "GET /v1/batches" in asked
+    assert f"GET {BATCHES}" in asked
