@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -27,6 +27,9 @@ _MOST_HELD = 64 * 1024 * 1024
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
+
+_MOST_AT_ONCE = 8 * 1024 * 1024
+"""Of those that are found, bytes that are handed on together."""
 
 _PLACE = 40
 """Bits below an answer's place among its thousand: its length."""
@@ -84,12 +87,23 @@ class AnswerSpool:
                 known = self._one(drawer, *_span(where))
         self._held[key] = answer if known is None else self._better(known, answer)
 
-    def find_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Fast for keys in their order."""
+    def find_all(self, keys: Sequence[bytes]) -> Iterator[list[bytes | None]]:
+        """Some at a time, as many as memory may hold: answers can be a thousand times as large as
+        their rows. Fast for keys in their order."""
         held = self._held
         if not self._drawers:
-            return [*map(held.get, keys)]
-        return [held.get(key) or self._find_written(key) for key in keys]
+            yield [*map(held.get, keys)]
+            return
+        found: list[bytes | None] = []
+        size = 0
+        for key in keys:
+            answer = held.get(key) or self._find_written(key)
+            found.append(answer)
+            size += len(answer or b"")
+            if size > _MOST_AT_ONCE:
+                yield found
+                found, size = [], 0
+        yield found
 
     def _find_written(self, key: bytes) -> bytes | None:
         name = key[:_THOUSAND].decode()

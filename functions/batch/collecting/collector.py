@@ -88,7 +88,11 @@ class Collector(msgspec.Struct, kw_only=True):
                     return
                 for rows in packed_blocks(shard, self.objects):
                     keys = [row[:KEY_LENGTH] for row in rows]
-                    harvest.settle_all(keys, rows, spool.find_all(keys))
+                    done = 0
+                    for lines in spool.find_all(keys):
+                        these = slice(done, done + len(lines))
+                        harvest.settle_all(keys[these], rows[these], lines)
+                        done = these.stop
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -65,15 +66,30 @@ def test_answers_come_back(blocks: list[Answers], held: int, most: int) -> None:
             expect(expected, answers)
             add(spool, answers)
             for key in expected:
-                assert spool.find_all([key]) == [expected[key]]
+                assert next(spool.find_all([key])) == [expected[key]]
         assert spool.rows == len(expected)
         for key in sorted(expected):
-            assert spool.find_all([key]) == [expected[key]]
-        assert spool.find_all([b"000009-000000000"]) == [None]
+            assert next(spool.find_all([key])) == [expected[key]]
+        assert next(spool.find_all([b"000009-000000000"])) == [None]
         keys = [*expected, b"000009-000000000"]
-        assert spool.find_all(keys) == [expected.get(key) for key in keys]
+        assert [*chain.from_iterable(spool.find_all(keys))] == [expected.get(key) for key in keys]
         for key in sorted(expected, reverse=True):
-            assert spool.find_all([key]) == [expected[key]]
+            assert next(spool.find_all([key])) == [expected[key]]
+
+
+def test_large_answers_are_handed_on_a_few_at_a_time() -> None:
+    keys = [row_key(0, row).encode() for row in range(40)]
+    with (
+        TemporaryDirectory() as directory,
+        patch.object(answer_spool, "_MOST_HELD", 5_000),
+        patch.object(answer_spool, "_MOST_AT_ONCE", 3_000),
+        closing(AnswerSpool(Path(directory), better)) as spool,
+    ):
+        for key in keys[:-1]:
+            add(spool, [(key, key * 64)])
+        found = list(spool.find_all(keys))
+        assert [*chain.from_iterable(found)] == [*(key * 64 for key in keys[:-1]), None]
+        assert max(map(len, found)) == 3
 
 
 @settings(max_examples=100)
@@ -106,4 +122,4 @@ def test_a_call_takes_up_what_another_has_read(
                 stored = msgspec.json.encode(spool.index())
                 data = spool.path.read_bytes()
                 for key in expected:
-                    assert spool.find_all([key]) == [expected[key]]
+                    assert next(spool.find_all([key])) == [expected[key]]
