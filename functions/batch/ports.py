@@ -245,6 +245,11 @@ class Provider(Protocol):
         Raises `Unconfirmed` where only time will tell whether a batch is one."""
         ...
 
+    def running(self, batch_id: str) -> BatchState | None:
+        """As `poll`, by a list of some seconds ago, of a batch that ran then. None where the batch
+        has to be asked itself: most have, unless many are asked for at a time."""
+        ...
+
     def poll(self, batch_id: str) -> BatchState: ...
 
     def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:

@@ -1,10 +1,8 @@
 """One list in the place of many status calls.
 
 A function that asks for many batches within half a minute asks the provider for its newest ones at
-once, some pages of them, and answers from that for a moment. A list has the last word on nothing:
-only a batch that runs still is told by it, and not too often in a row, so that one that lags, or
-leaves out half of what it should say, costs a lap at most. Whatever else it says, or does not, the
-batch itself is asked.
+once, some pages of them, and answers from that for a moment. Only a batch that runs still is told
+by it: whatever else a list says, or leaves out, the batch itself is asked.
 """
 
 from __future__ import annotations
@@ -29,9 +27,6 @@ LIST_SECONDS = 20.0
 MOST_PAGES = 5
 """The newest batches are those that are asked for most."""
 
-IN_A_ROW = 3
-"""Times that a list answers for one batch, before the batch itself does again."""
-
 Listed = Callable[[int], Iterable[tuple[str, BatchState]]]
 """The newest batches with their states, at most so many pages of them."""
 
@@ -43,7 +38,6 @@ class Running:
         self._listed = listed
         self._clock = clock
         self._asked: dict[str, float] = {}
-        self._told: dict[str, int] = {}
         self._states: dict[str, BatchState] = {}
         self._read = float("-inf")
 
@@ -55,16 +49,10 @@ class Running:
             self._states = {}
             self._asked = {each: at for each, at in self._asked.items() if now - at < _WINDOW}
             if len(self._asked) < MANY:
-                self._told.clear()
                 return None
             self._read = now
             self._look()
-        state = self._states.get(batch_id)
-        told = self._told.pop(batch_id, 0)
-        if state is None or told >= IN_A_ROW:
-            return None
-        self._told[batch_id] = told + 1
-        return state
+        return self._states.get(batch_id)
 
     def _look(self) -> None:
         pages = min(len(self._asked) // MANY, MOST_PAGES)
@@ -73,4 +61,3 @@ class Running:
             self._states = {
                 name: state for name, state in self._listed(pages) if state.outcome is None
             }
-        self._told = {name: told for name, told in self._told.items() if name in self._states}

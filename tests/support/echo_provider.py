@@ -53,6 +53,9 @@ class EchoProvider:
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
         return []
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return None
+
     def poll(self, batch_id: str) -> BatchState:
         lines: list[bytes] = []
         for line in self._files[self._batches[int(batch_id)]].splitlines():

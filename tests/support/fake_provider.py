@@ -63,6 +63,9 @@ class FakeProvider:
     def find_batches(self, tag: Tag, since: str, rows: int) -> list[str]:
         return self._next("find_batches", lambda: [])
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return None
+
     def poll(self, batch_id: str) -> BatchState:
         return self._next("poll", lambda: BatchState(status="in_progress", outcome=None))
 

@@ -304,6 +304,9 @@ class TwinProvider:
             raise Unconfirmed(unknown, "It has no results yet.")
         return found
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return None
+
     def poll(self, batch_id: str) -> BatchState:
         batch = self._batch(batch_id)
         if not batch.ended:

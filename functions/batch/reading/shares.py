@@ -1,13 +1,17 @@
 """The tokens of rows that follow each other, of which some alone are weighed.
 
 Each row gets as many as those that are weighed have for its length. What is asked of tokens is sums
-over rows: the more rows, the nearer they come to what each would have weighed by itself. A row that
-is much longer than the others is weighed by itself, since a sum may be mostly its own.
+over rows: the more rows, the nearer they come to what each would have weighed by itself. So all of
+the first rows are weighed, since there may be few; and each row that is much longer than the
+others, since a sum may be mostly its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+
+FIRST = 2_000
+"""Rows of a range, each of which is weighed."""
 
 _LEAST = 32
 _PART = 8
@@ -21,6 +25,8 @@ _GOLDEN = 0.618_033_988_749_895
 
 def shared_tokens(lengths: list[int], weigh: Callable[[int], float], *, number: int) -> list[float]:
     """Of each row. `weigh` is asked by place; `number` is the number of the first row."""
+    if number < FIRST:
+        return [*map(weigh, range(len(lengths)))]
     long = _LONG * sum(lengths) / len(lengths)
     alone: dict[int, float] = {}
     if max(lengths) > long:

@@ -42,6 +42,9 @@ EARLY_LAPS = {"answers": 6, "errors": 2}
 where its answers are. One that says that it is complete may name their file some time later. Rows
 that failed were not paid, and some services tell them among the answers."""
 
+BY_ITSELF = 4
+"""Every fourth lap at least a batch is asked itself how it is doing."""
+
 GIVE_UP = 2
 """So many times `stuck_after` a batch is waited for that was cancelled and does not end, or of
 which nothing is heard, for `GONE_LAPS` at least: a long pause is waited for, too."""
@@ -78,7 +81,8 @@ class Poller(msgspec.Struct, kw_only=True):
             provider = self.provider()
             if job.cancel_requested or step.waited > self.stuck_after:
                 shard = self._cancel(shard, provider, batch_id, job, step)
-            state = provider.poll(batch_id)
+            listed = provider.running(batch_id) if self._may_be_listed(job, step) else None
+            state = listed or provider.poll(batch_id)
         except Missing as error:
             return self._missing(shard, error, step, resumed=resumed)
         except (AccountBlocked, KeyMissing) as error:
@@ -105,6 +109,16 @@ class Poller(msgspec.Struct, kw_only=True):
         wait = self._next_wait(step, state.retry_after)
         return laps.sliced(
             ShardStep(next="wait", wait_seconds=wait, lap=step.lap + 1, waited=step.waited + wait)
+        )
+
+    def _may_be_listed(self, job: Job, step: ShardStep) -> bool:
+        """Whether a list may tell that the batch runs still: not every time, since it may lag, and
+        not where something else has to be found out, or decided."""
+        return (
+            step.lap % BY_ITSELF > 0
+            and not step.trouble
+            and not job.cancel_requested
+            and step.waited <= self.stuck_after
         )
 
     def _next_wait(self, step: ShardStep, asked: float | None) -> int:

@@ -170,10 +170,10 @@ class AnthropicProvider:
                 return False
         return None
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return self._running.state(batch_id)
+
     def poll(self, batch_id: str) -> BatchState:
-        running = self._running.state(batch_id)
-        if running is not None:
-            return running
         with _translated():
             answer = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             batch = _batch(answer.parse())

@@ -158,7 +158,7 @@ def _usual_or_none(line: bytes) -> UsualAnswer | None:
         return None
     counts = body.usage
     text = _text(body)
-    if counts is None or body.error or text == b"null" or _cut(body):
+    if counts is None or body.error is not None or text == b"null" or _cut(body):
         return None
     searches = _searches(body) if body.output else 0
     given = counts.input_tokens or counts.prompt_tokens

@@ -142,10 +142,10 @@ class OpenAIProvider:
             }
         return [each for each, status in found.items() if status not in _DEAD] or list(found)
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return self._running.state(batch_id)
+
     def poll(self, batch_id: str) -> BatchState:
-        running = self._running.state(batch_id)
-        if running is not None:
-            return running
         with _translated():
             answer = self._client.batches.with_raw_response.retrieve(batch_id)
             batch = _batch(answer.parse())

@@ -166,10 +166,10 @@ class VertexProvider:
             }
         return [name for name, dead in found.items() if not dead] or list(found)
 
+    def running(self, batch_id: str) -> BatchState | None:
+        return self._running.state(batch_id)
+
     def poll(self, batch_id: str) -> BatchState:
-        running = self._running.state(batch_id)
-        if running is not None:
-            return running
         job = self._job(batch_id)
         return batch_state(job, self._left(job) if outcome_of(job) is not None else [])
 

@@ -200,7 +200,11 @@ class VertexDialect:
         for turn in turns:
             terms.append(TURN)
             terms += (bytes(part.text) for part in turn.parts)
-        identity = text_or_none(found.custom_id) or text_or_none(found.key)
+        identity = text_or_none(found.custom_id)
+        if identity is None:
+            if bytes(found.custom_id) not in (b"", b"null"):
+                return None
+            identity = text_or_none(found.key)
         return Cut(row, identity, terms, alone=True)
 
     def weigh(self, line: bytes) -> Weight:

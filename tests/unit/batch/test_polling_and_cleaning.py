@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -60,6 +60,57 @@ def test_a_running_batch_is_asked_again_and_its_counts_are_shown(
     assert lap(world, job_id, step).next == "collect"
     assert lap(world, job_id, step).next == "collect"
     assert provider.calls.count("poll") == 3
+
+
+RUNS = BatchState(status="in_progress", outcome=None)
+
+
+def test_a_list_may_tell_that_a_batch_runs_but_not_every_time(
+    world: World, provider: FakeProvider, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lag: an end is seen on the fourth lap at the latest."""
+    monkeypatch.setattr(provider, "running", lambda _: RUNS)
+    provider.script["poll"] = [RUNS, ENDED]
+    step = ShardStep(next="wait")
+    asked: list[int] = []
+    for _ in range(5):
+        step = lap(world, job_id, step)
+        asked.append(provider.calls.count("poll"))
+    assert asked == [1, 1, 1, 1, 2]
+    assert step.next == "collect"
+
+
+@pytest.mark.parametrize(
+    ("changes", "listed"),
+    [
+        ({}, True),
+        ({"trouble": "Missing", "troubles": 1}, False),
+        ({"waited": 26 * 3_600}, True),
+        ({"waited": 26 * 3_600 + 1}, False),
+    ],
+)
+def test_what_has_to_be_found_out_is_not_taken_from_a_list(
+    world: World,
+    provider: FakeProvider,
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    *,
+    listed: bool,
+) -> None:
+    monkeypatch.setattr(provider, "running", lambda _: RUNS)
+    provider.script["poll"] = [ENDED]
+    step = msgspec.structs.replace(ShardStep(next="wait", lap=1), **changes)
+    assert lap(world, job_id, step).next == ("wait" if listed else "collect")
+
+
+def test_a_cancelled_batch_is_asked_itself(
+    world: World, provider: FakeProvider, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "running", lambda _: RUNS)
+    provider.script["poll"] = [ENDED]
+    world.ledger.update_job(job_id, {"cancel_requested": True})
+    assert lap(world, job_id, ShardStep(next="wait", lap=1)).next == "collect"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from functions.batch.ports import Dialect
 from functions.batch.reading import tokens as tokens_module
 from functions.batch.reading.looking import decode, dialect_of
 from functions.batch.reading.moulds import Moulds, mould_of
+from functions.batch.reading.shares import FIRST
 from functions.batch.rows import Caps, Weight
 from functions.batch.streams import lines as lines_module
 from functions.batch.streams.lines import pack_row, unpack_row
@@ -333,12 +334,15 @@ def test_rows_weigh_together_what_each_weighs(kinds: list[str], length: int) -> 
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[1], rows[0], dialect, "000000-")
     assert mould is not None
-    run = mould.take(rows, 0, 0, 1 << 30)
+    run = mould.take(rows, 0, FIRST, 1 << 30)
+    first = mould.take(rows, 0, FIRST - 1, 1 << 30)
     assert run is not None
+    assert first is not None
     rows = rows[: run.rows]
     assert len(rows) * length > 60_000
     alone = [dialect.weigh(row).tokens for row in rows]
     assert run.weight.tokens == pytest.approx(sum(alone), rel=0.06)
+    assert first.weight.tokens == pytest.approx(sum(alone), abs=len(rows) / 100)
     each = [unpack_row(line)[1].tokens for line in b"".join(run.packed).splitlines()]
     assert sum(each) == run.weight.tokens
     if len(kinds) == 1 and length > 500:
@@ -356,7 +360,7 @@ def test_a_long_row_among_short_ones_is_weighed_by_itself(at: int) -> None:
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[51], rows[50], dialect, "000000-")
     assert mould is not None
-    run = mould.take(rows, 0, 0, 1 << 30)
+    run = mould.take(rows, 0, FIRST, 1 << 30)
     assert run is not None
     alone = [dialect.weigh(row).tokens for row in rows]
     each = [unpack_row(line)[1].tokens for line in b"".join(run.packed).splitlines()]
@@ -376,3 +380,14 @@ def test_a_file_of_two_kinds_has_two_moulds() -> None:
                 moulds.learn(row, dialect)
                 whole += 1
     assert whole < 20
+
+
+@pytest.mark.parametrize("custom_id", [b"5", b"0.5", b"false", b"[]", b"{}"])
+def test_an_id_that_is_no_string_is_not_passed_over_for_another(custom_id: bytes) -> None:
+    rows = [
+        line_of("vertex", b"id-%d" % at, b"Read.", b"text %d" % at, b"")[:-1]
+        + b',"custom_id":%b}' % custom_id
+        for at in range(2)
+    ]
+    assert BY_NAME["vertex"].custom_id(rows[0]) == custom_id
+    assert mould_of(rows[1], rows[0], BY_NAME["vertex"], "000000-") is None

@@ -8,7 +8,7 @@ import pytest
 
 from functions.batch.errors import Unavailable
 from functions.batch.model import BatchState
-from functions.providers.running import IN_A_ROW, MANY, MOST_PAGES, Running
+from functions.providers.running import MANY, MOST_PAGES, Running
 
 NAMES = [f"batch_{number}" for number in range(MANY)]
 RUNS = BatchState(status="in_progress", outcome=None)
@@ -76,16 +76,6 @@ def test_only_what_runs_is_told_by_a_list(account: Account) -> None:
     del account.states[NAMES[1]]
     account.ask(NAMES)
     assert account.ask(NAMES) == [None, None, *[RUNS] * (MANY - 2)]
-
-
-def test_a_list_that_lags_has_not_the_last_word(account: Account) -> None:
-    account.ask(NAMES)
-    for _ in range(3):
-        found: list[BatchState | None] = []
-        for _ in range(IN_A_ROW + 1):
-            account.now += 16
-            found += account.ask(NAMES)[:1]
-        assert found.count(None) == 1
 
 
 def test_a_list_that_breaks_tells_nothing_and_is_left_alone_for_a_while(account: Account) -> None:

@@ -105,6 +105,8 @@ OTHERS: list[tuple[str, tuple[Path, object], bool]] = [
     ("openai", (_BODY, _SEARCHED), True),
     ("openai", (_BODY, _CUT), False),
     ("openai", (_BODY, _FAILED), False),
+    ("openai", (_BODY, {**_FAILED, "error": {}}), False),
+    ("openai", (_BODY, {**_RESPONSE, "error": ""}), False),
     ("openai", (("response", "status_code"), 429), False),
     ("openai", ((*_BODY, "choices", 0, "finish_reason"), "length"), False),
     ("openai", ((*_USAGE, "prompt_tokens"), 0), True),
