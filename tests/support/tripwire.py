@@ -17,7 +17,9 @@ When = Literal["before", "after"]
 Mode = Literal["once", "stubborn", "broken", "stopped"]
 
 SHARD_STEPS = ("submit", "poll", "collect", "clean up")
-_PURE = frozenset({"uri", "begin_to_wait"})
+_PURE = frozenset({"uri", "begin_to_wait", "running"})
+"""Not watched. `running` stands for a `poll`, which follows where a list tells nothing, as here."""
+
 _READS = frozenset(
     {
         "read",
