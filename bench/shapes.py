@@ -108,8 +108,8 @@ def _anthropic(passage: str, answer: str) -> Shape:
 
 
 def _vertex(passage: str, answer: str) -> Shape:
-    given, made = _counts(passage)
     """An answer repeats its request."""
+    given, made = _counts(passage)
     request = {
         "systemInstruction": {"parts": [{"text": _SYSTEM}]},
         "contents": [{"role": "user", "parts": [{"text": passage}]}],

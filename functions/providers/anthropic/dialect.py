@@ -14,15 +14,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import (
-    Answer,
-    Cut,
-    Group,
-    Limits,
-    ParsedRow,
-    UsualAnswer,
-    Weight,
-)
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, UsualAnswer, Weight
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import (
     Message,

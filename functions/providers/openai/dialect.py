@@ -12,15 +12,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import (
-    Answer,
-    Cut,
-    Group,
-    Limits,
-    ParsedRow,
-    UsualAnswer,
-    Weight,
-)
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, UsualAnswer, Weight
 from functions.providers.fields import (
     ID_ROOM,
     MOST_MODEL,

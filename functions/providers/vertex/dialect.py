@@ -15,15 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import (
-    Answer,
-    Cut,
-    Group,
-    Limits,
-    ParsedRow,
-    UsualAnswer,
-    Weight,
-)
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, UsualAnswer, Weight
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,

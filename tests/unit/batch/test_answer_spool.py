@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,11 +78,13 @@ def test_answers_come_back(blocks: list[Answers], held: int, most: int) -> None:
             assert next(spool.find_all([key])) == [expected[key]]
 
 
-def test_large_answers_are_handed_on_a_few_at_a_time() -> None:
+@pytest.mark.parametrize("held", [5_000, 1 << 20])
+def test_large_answers_are_handed_on_a_few_at_a_time(held: int) -> None:
+    """Whether they lie on disk or in memory: what is made of them takes as much again."""
     keys = [row_key(0, row).encode() for row in range(40)]
     with (
         TemporaryDirectory() as directory,
-        patch.object(answer_spool, "_MOST_HELD", 5_000),
+        patch.object(answer_spool, "_MOST_HELD", held),
         patch.object(answer_spool, "_MOST_AT_ONCE", 3_000),
         closing(AnswerSpool(Path(directory), better)) as spool,
     ):
