@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.streams.lines import BOM, Oversized, line_blocks
+from functions.batch.streams.lines import BOM, Oversized, is_blank, line_blocks
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 
@@ -36,9 +36,8 @@ def full_blocks(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         first, at_start = at_start, False
         if isinstance(block, Oversized):
             continue  # no answer is that long: its row counts as unanswered
-        if first and block:
-            block[0] = block[0].removeprefix(BOM)
-        lines = [line for line in block if line and not line.isspace()]
+        lines = block.removeprefix(BOM if first else b"").split(b"\n")
+        lines = [line for line in lines if not is_blank(line)]
         if lines:
             yield lines
 

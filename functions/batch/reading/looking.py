@@ -11,7 +11,7 @@ from functions.batch.errors import InvalidRow
 from functions.batch.model import Job
 from functions.batch.ports import Dialect, InputFiles, RowKind
 from functions.batch.reading.unpacking import Unreadable, decompress, named
-from functions.batch.streams.lines import Oversized, iter_lines, rows_of
+from functions.batch.streams.lines import Oversized, line_blocks, plain_blocks, rows_of
 
 _ROWS = 20
 _BYTES = 1024 * 1024
@@ -48,7 +48,7 @@ def _first_rows(job: Job, inputs: InputFiles) -> Iterator[bytes | Oversized]:
     chunks = inputs.chunks(job, 0)
     if kind is not None and kind.compressed:
         chunks = decompress(chunks)
-    return rows_of(iter_lines(_beginning(chunks)), at_start=True)
+    return rows_of(plain_blocks(line_blocks(_beginning(chunks)), at_start=True))
 
 
 def _beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,9 @@ and another text. The dialect says where a row has its texts (`Cut`); what is ar
 mould. A line that has the same bytes there, and one JSON string in each gap, can only be a request
 of the same group with the same limits: its texts are weighed, and nothing else of it is read.
 
+What one line ends with, the newline and what the next one begins with are one separator: a block
+of lines is split at it, into what their gaps hold.
+
 Of the texts some are weighed for all: see `functions.batch.reading.shares`.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import count, islice
+from itertools import count, takewhile
 
 import msgspec
 
@@ -21,6 +24,9 @@ from functions.batch.reading.shares import shared_tokens
 from functions.batch.reading.tokens import text_tokens
 from functions.batch.rows import Cut, Group, Limits, Weight
 from functions.batch.streams.lines import fresh_form
+
+_LEAST_REACH, _MOST_REACH = 4_096, 1 << 20
+"""Bytes of lines that are looked at together."""
 
 _MOST = 4
 """An input whose rows take turns between more of them is read row by row."""
@@ -33,23 +39,30 @@ _BACKSLASH = ord("\\")
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A line, but for its gaps. `untils`: of each gap the bytes that follow on it, from its closing
-    quote to the opening one of the next, or to the line's end. `texts`: the gaps whose texts are
-    weighed; `fixed`: the tokens of all else. `named`: which gap has the id."""
+    """A line, but for its gaps: `head` up to the opening quote of the first gap, `inner` from the
+    closing quote of each to the opening one of the next, `tail` from that of the last. `texts`: the
+    gaps whose texts are weighed; `fixed`: the tokens of all else. `named`: which gap has the id."""
 
     head: bytes
-    untils: list[bytes]
+    inner: list[bytes]
+    tail: bytes
     fixed: float
     texts: list[int]
     named: int | None
 
+    @property
+    def gaps(self) -> int:
+        return len(self.inner) + 1
+
 
 class Run(msgspec.Struct, frozen=True):
-    """Rows that follow each other, as pieces of a source, and what they weigh together."""
+    """Rows that follow each other, as pieces of a source, and what they weigh together. `until`:
+    where in their block the line behind them begins."""
 
     rows: int
     packed: list[bytes]
     weight: Weight
+    until: int
 
 
 class Mould:
@@ -57,75 +70,108 @@ class Mould:
         self.dialect = dialect
         self.group: Group = cut.row.group
         self._shape = shape
+        self._separator = b"%b\n%b" % (shape.tail, shape.head)
+        self._around = len(shape.head) + len(shape.tail)
         self._weight = cut.row.weight
         self._alone = cut.alone
         self._id_at = len(shape.head) - 1 if shape.named == 0 else 0
-        self._form = fresh_form(prefix, self._weight, self._id_at)
+        self._form = fresh_form(
+            prefix, self._weight, self._id_at, before=shape.tail, after=shape.head
+        )
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
+        self._reach = _MOST_REACH
 
-    def take(self, rows: list[bytes], at: int, number: int, most_bytes: int) -> Run | None:
-        """Those from `at` on that fit, up to the first that does not; the first of them has this
-        number. None if there is none."""
-        many = len(self._shape.untils)
-        raws = self._cut(rows, at, most_bytes - self._beyond)
+    def take(self, block: bytes, at: int, number: int, most_bytes: int) -> Run | None:
+        """The lines from this place on that fit, up to the first that does not; the first of them
+        has this number. None if there is none."""
+        if not block.startswith(self._shape.head, at):
+            return None
+        until = self._window(block, at)
+        pieces = self._pieces(block[at + len(self._shape.head) : until], most_bytes)
+        raws = self._cut(pieces)
+        gaps = self._shape.gaps
         texts = _decoded(raws)
-        taken = len(texts) // many
+        taken = len(texts) // gaps
+        del texts[taken * gaps :], raws[taken * gaps :], pieces[taken:]
+        size = sum(map(len, pieces)) + taken * self._around
+        end = at + size + taken
+        self._reach = min(max(_LEAST_REACH, 4 * self._reach if end > until else size), _MOST_REACH)
         if not taken:
             return None
-        del texts[taken * many :]
-        del raws[taken * many :]
-        lines = rows[at : at + taken]
         tokens = self._tokens(texts, raws, number)
-        pieces = [b""] * (2 * taken)
-        pieces[::2] = self._heads(number, tokens, raws)
-        pieces[1::2] = lines
-        pieces[0] = pieces[0][1:]
-        pieces.append(b"\n")
-        size = sum(map(len, lines))
+        packed = [b""] * (2 * taken)
+        packed[::2] = self._heads(number, tokens, raws)
+        packed[1::2] = pieces
+        packed[0] = packed[0][len(self._shape.tail) + 1 :]
+        packed.append(self._shape.tail + b"\n")
         if self._alone and self._shape.named is not None:
-            size -= sum(map(len, raws[self._shape.named :: many]))
-        return Run(taken, pieces, self._together(taken, size, sum(tokens)))
+            size -= sum(map(len, raws[self._shape.named :: gaps])) + 2 * taken
+        return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
+
+    def _window(self, block: bytes, at: int) -> int:
+        """The end of the lines that are looked at together: more of them, the more fitted before,
+        since what does not fit is looked at in vain."""
+        if len(block) - at <= self._reach:
+            return len(block)
+        until = block.rfind(b"\n", at, at + self._reach)
+        if until < 0:
+            until = block.find(b"\n", at)
+        return until if until >= 0 else len(block)
+
+    def _pieces(self, lines: bytes, most_bytes: int) -> list[bytes]:
+        """What stands between head and tail of each line, the first without its head, up to the
+        first that has not both. There may be a newline in the last piece, or another line's head:
+        it is no string then."""
+        pieces = lines.split(self._separator)
+        if pieces[-1].endswith(self._shape.tail):
+            pieces[-1] = pieces[-1][: len(pieces[-1]) - len(self._shape.tail)]
+        else:
+            pieces.pop()
+        most = most_bytes - self._beyond - self._around
+        if pieces and max(map(len, pieces)) > most:
+            return [*takewhile(lambda piece: len(piece) <= most, pieces)]
+        return pieces
 
     def _heads(self, number: int, tokens: list[int], raws: list[bytes]) -> list[bytes]:
-        """What stands before the lines, from the row with this number on."""
+        """What stands before the pieces, from the row with this number on."""
         form = self._form
         if not self._id_at:
             return [form % numbers for numbers in zip(count(number), tokens, strict=False)]
-        lengths = map(len, raws[:: len(self._shape.untils)])
+        lengths = [len(raw) + 2 for raw in raws[:: self._shape.gaps]]
         return [form % numbers for numbers in zip(count(number), tokens, lengths, strict=False)]
 
-    def _cut(self, rows: list[bytes], at: int, most_bytes: int) -> list[bytes]:
-        """What stands in the gaps of the lines from `at` on that have the mould's bytes around
-        them: from a quote to the next that no backslash stands before, or a later such one."""
+    def _cut(self, pieces: list[bytes]) -> list[bytes]:
+        """What stands in the gaps, without the quotes around it."""
+        inner = self._shape.inner
+        if not inner:
+            return pieces[:]
+        return (len(inner) == 1 and _at_one_place(pieces, inner[0])) or self._searched(pieces)
+
+    def _searched(self, pieces: list[bytes]) -> list[bytes]:
+        """Up to the next quote that no backslash stands before, or a later such one, behind which
+        the mould goes on."""
         raws: list[bytes] = []
         add = raws.append
-        head = self._shape.head
-        *inner, tail = self._shape.untils
-        first = len(head) - 1
-        behind = len(tail) - 1
-        for line in islice(rows, at, None):
-            last = len(line) - behind
-            if last > most_bytes - behind or not (line.startswith(head) and line.endswith(tail)):
-                break
-            begin = first
-            for until in inner:
-                end = line.find(b'"', begin + 1)
-                while end > 0 and (line[end - 1] == _BACKSLASH or not line.startswith(until, end)):
-                    end = line.find(b'"', end + 1)
+        for piece in pieces:
+            begin = 0
+            for until in self._shape.inner:
+                end = piece.find(b'"', begin)
+                while end >= 0 and not (
+                    piece.startswith(until, end) and piece[end - 1] != _BACKSLASH
+                ):
+                    end = piece.find(b'"', end + 1)
                 if end < 0:
                     return raws
-                add(line[begin : end + 1])
-                begin = end + len(until) - 1
-            if last < begin + 2 or line[last - 2] == _BACKSLASH:
-                break
-            add(line[begin:last])
+                add(piece[begin:end])
+                begin = end + len(until)
+            add(piece[begin:])
         return raws
 
     def _tokens(self, texts: list[str], raws: list[bytes], number: int) -> list[int]:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows
         are in several scripts, the tokens of a character differ by more than those of a byte."""
-        many = len(self._shape.untils)
+        many = self._shape.gaps
         columns = [list(map(len, raws[place::many])) for place in self._shape.texts]
         fixed = self._shape.fixed
         if not columns:
@@ -135,7 +181,7 @@ class Mould:
         return [round(fixed + tokens) for tokens in weighed]
 
     def _text_tokens(self, texts: list[str], row: int) -> float:
-        first = row * len(self._shape.untils)
+        first = row * self._shape.gaps
         return sum([text_tokens(texts[first + place]) for place in self._shape.texts])
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
@@ -155,6 +201,19 @@ class Mould:
         )
 
 
+def _at_one_place(pieces: list[bytes], between: bytes) -> list[bytes]:
+    """What stands before and behind these bytes, where they have the same place in each piece, as
+    they have behind ids of one length; nothing otherwise."""
+    begin = pieces[0].find(between) if pieces else -1
+    if begin <= 0 or [piece for piece in pieces if not piece.startswith(between, begin)]:
+        return []
+    end = begin + len(between)
+    raws = [b""] * (2 * len(pieces))
+    raws[::2] = [piece[:begin] for piece in pieces]
+    raws[1::2] = [piece[end:] for piece in pieces]
+    return raws
+
+
 class Moulds:
     """Those of an input, the last one used first."""
 
@@ -165,13 +224,13 @@ class Moulds:
         self._missed = 0
 
     def take(
-        self, rows: list[bytes], at: int, number: int, limits_of: LimitsOf
+        self, block: bytes, at: int, number: int, limits_of: LimitsOf
     ) -> tuple[Mould, Run] | None:
-        """As `Mould.take`, of the first mould that the row at this place fits."""
+        """As `Mould.take`, of the first mould that the line at this place fits."""
         known = self._known
         for place, mould in enumerate(known):
             limits = limits_of(mould.group, mould.dialect)
-            run = mould.take(rows, at, number, limits.bytes)
+            run = mould.take(block, at, number, limits.bytes)
             if run is not None:
                 self._missed = 0
                 if place:
@@ -192,19 +251,22 @@ class Moulds:
 def _decoded(raws: list[bytes]) -> list[str]:
     """The strings, up to the first that is none, or holds a NUL, which no provider takes.
 
-    Each begins with a quote and ends with another that is not escaped, so that together they have
-    two quotes or more for each. As many strings as raws can therefore only be these.
+    Where none ends with a backslash, together they have two quotes or more for each that are not
+    escaped. As many strings as raws can therefore only be these.
     """
-    try:
-        texts = _strings(b"[%b]" % b",".join(raws))
-    except ValueError:
-        texts = []
-    if len(texts) == len(raws) and "\0" not in "".join(texts):
-        return texts
+    joined = b'["%b"]' % b'","'.join(raws)
+    escapes = b"\\" in joined
+    if raws and not (escapes and b"\\" in b"".join([raw[-1:] for raw in raws])):
+        try:
+            texts = _strings(joined)
+        except ValueError:
+            texts = []
+        if len(texts) == len(raws) and not (escapes and "\0" in "".join(texts)):
+            return texts
     sound: list[str] = []
     for raw in raws:
         try:
-            text = _text(raw)
+            text = _text(b'"%b"' % raw)
         except ValueError:
             break
         if "\0" in text:
@@ -227,12 +289,13 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
     if any(line.rfind(raw) != at for raw, at in places.items()):
         return None
     found = sorted(places, key=places.__getitem__)
-    ends = [*(places[raw] for raw in found[1:]), len(line) - 1]
+    around = [line[: places[found[0]] + 1]]
+    for raw, end in zip(found, [*(places[raw] + 1 for raw in found[1:]), None], strict=True):
+        around.append(line[places[raw] + len(raw) - 1 : end])
     shape = Shape(
-        head=line[: places[found[0]] + 1],
-        untils=[
-            line[places[raw] + len(raw) - 1 : end + 1] for raw, end in zip(found, ends, strict=True)
-        ],
+        head=around[0],
+        inner=around[1:-1],
+        tail=around[-1],
         fixed=sum(_fixed(term) for term in cut.terms if term not in texts),
         texts=[found.index(raw) for raw in texts],
         named=None if cut.identity is None else found.index(cut.identity),

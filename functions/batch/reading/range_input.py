@@ -10,7 +10,7 @@ from functions.batch.model import Job
 from functions.batch.ports import InputFiles
 from functions.batch.reading.legs import Leg
 from functions.batch.reading.unpacking import bounded, decompress, named, skipped
-from functions.batch.streams.lines import Oversized, range_blocks, row_blocks
+from functions.batch.streams.lines import Oversized, plain_blocks, range_blocks
 from functions.batch.work import Rest
 
 
@@ -34,12 +34,12 @@ class RangeInput:
         self._compressed = kind is not None and kind.compressed
         self.is_csv = kind is not None and kind.format == "csv"
 
-    def blocks(self, leg: Leg, rest: Rest | None) -> Iterator[list[bytes] | Oversized]:
-        """The rows of a leg."""
+    def blocks(self, leg: Leg, rest: Rest | None) -> Iterator[bytes | Oversized]:
+        """The lines of a leg, some at a time."""
         start = self._piece.start if rest is None else rest.offset
         begin, end = max(start - 1, 0), self._piece.end
         chunks = leg.chunks(self.chunks(begin), begin, end)
-        return row_blocks(range_blocks(chunks, start, end), at_start=start == 0)
+        return plain_blocks(range_blocks(chunks, start, end), at_start=start == 0)
 
     def chunks(self, start: int) -> Iterator[bytes]:
         """From a byte of the unpacked input on."""

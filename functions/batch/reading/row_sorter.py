@@ -11,7 +11,7 @@ import msgspec
 from functions.batch import layout
 from functions.batch.depth import headroom
 from functions.batch.errors import InvalidRow
-from functions.batch.model import Job, Reason, RowCounts
+from functions.batch.model import CANARY_ROWS, Job, Reason, RowCounts
 from functions.batch.ports import Dialect, Objects
 from functions.batch.reading.data_rows import (
     DataRow,
@@ -23,7 +23,7 @@ from functions.batch.reading.moulds import Moulds
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps, Group, Limits, ParsedRow, Weight
 from functions.batch.streams import envelope
-from functions.batch.streams.lines import Oversized, pack_fresh, pack_keyed, row_key
+from functions.batch.streams.lines import Oversized, is_blank, pack_fresh, pack_keyed, row_key
 from functions.batch.streams.spools import PartSpools, SourceSpool
 from functions.batch.tally import Problems
 from functions.batch.work import RangeResult, Rest, Source
@@ -79,33 +79,39 @@ class RowSorter:
         self._last: Dialect | None = None  # whose the row before was: most files have one
         self._moulds = Moulds(self._prefix)
 
-    def take_all(self, rows: list[bytes]) -> None:
-        """As `take` one after the other, but those that are alike at once."""
+    def take_all(self, block: bytes) -> None:
+        """The rows among its lines: as `take` one after the other, but those that are alike at
+        once."""
         at = 0
-        while at < len(rows):
-            taken = self._take_alike(rows, at) if self._recipe is None else 0
-            if not taken:
-                self.take(rows[at])
-            at += taken or 1
+        while at < len(block):
+            until = self._take_alike(block, at) if self._recipe is None else at
+            if until == at:
+                until = 1 + block.find(b"\n", at) or len(block) + 1
+                line = block[at : until - 1]
+                if not is_blank(line):
+                    self.take(line)
+            at = until
 
-    def _take_alike(self, rows: list[bytes], at: int) -> int:
-        """Takes the next rows, as many as are alike; how many."""
+    def _take_alike(self, block: bytes, at: int) -> int:
+        """Takes the next rows, as many as are alike; where in the block the others begin."""
         number = self._counts.total
-        found = self._moulds.take(rows, at, number, self._limits_of)
+        found = self._moulds.take(block, at, number, self._limits_of)
         if found is None:
-            return 0
+            return at
         mould, run = found
         taken = run.rows
         spool = self._open.get(mould.group)
         limits = self._limits_of(mould.group, mould.dialect)
         if spool is None or not spool.takes_all(run.weight, limits):
-            for line in rows[at : at + taken]:
+            # Only some: where the head or the source is full after them, the others go together.
+            some = block[at : run.until - 1].split(b"\n", CANARY_ROWS)[:CANARY_ROWS]
+            for line in some:
                 self.take(line)
-            return taken
+            return at + sum(map(len, some)) + len(some)
         first, last = f"{self._prefix}{number:09d}", f"{self._prefix}{number + taken - 1:09d}"
         spool.add_all(first, last, run.packed, run.weight)
         self._counts.total += taken
-        return taken
+        return run.until
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()

@@ -29,7 +29,7 @@ from functions.batch.reading.tables import BadTable, Table
 from functions.batch.reading.unpacking import MAX_UNZIPPED_BYTES, Unreadable
 from functions.batch.recipe import StoredRecipe
 from functions.batch.rows import Caps
-from functions.batch.streams.lines import Oversized, each
+from functions.batch.streams.lines import Oversized, rows_of
 from functions.batch.work import RangeResult, Rest
 
 
@@ -150,6 +150,6 @@ class _Reader:
                     table.go_to(rest.place)
                 rows = leg.records(table, rows)
             else:
-                lines = each(self._source.blocks(leg, rest))
+                lines = rows_of(self._source.blocks(leg, rest))
                 rows = line_rows(lines, sorter.dialects, sorter.columns if recipe.csv else None)
             make(rows, maker, sorter, self._documents)

@@ -66,7 +66,7 @@ def _blocks(objects: Objects, source: Source) -> Iterator[list[bytes]]:
         return
     for block in blocks:
         if not isinstance(block, Oversized):
-            yield block
+            yield block.split(b"\n")
 
 
 def _in_blocks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -37,9 +37,9 @@ class Oversized(msgspec.Struct, frozen=True):
 
 def line_blocks(
     chunks: Iterable[bytes], *, max_bytes: int = MAX_LINE_BYTES
-) -> Iterator[list[bytes] | Oversized]:
-    """Every line without its newline, the last one also if it has none; about `BLOCK_BYTES` of them
-    at a time, which the processor's cache can hold."""
+) -> Iterator[bytes | Oversized]:
+    """Every line, the last one also if it has no newline: about `BLOCK_BYTES` of them at a time,
+    which the processor's cache can hold, with newlines between them and none behind the last."""
     pending: list[bytes] = []
     held = 0
     dropped = 0
@@ -52,11 +52,11 @@ def line_blocks(
             whole = chunk.rfind(b"\n") + 1
             while at < whole:
                 until = 1 + chunk.rfind(b"\n", at, at + BLOCK_BYTES) or 1 + chunk.find(b"\n", at)
-                lines = chunk[at : until - 1].split(b"\n")
-                if until - at <= max_bytes:
-                    yield lines
+                block = chunk[at : until - 1]
+                if len(block) <= max_bytes:
+                    yield block
                 else:
-                    yield from (_bounded(line, 0, max_bytes) for line in lines)
+                    yield from (_bounded(line, 0, max_bytes) for line in block.split(b"\n"))
                 at = until
         tail = chunk[at:]
         if held > max_bytes:
@@ -68,9 +68,9 @@ def line_blocks(
         yield _bounded(b"".join(pending), dropped, max_bytes)
 
 
-def _bounded(line: bytes, dropped: int, max_bytes: int) -> list[bytes] | Oversized:
+def _bounded(line: bytes, dropped: int, max_bytes: int) -> bytes | Oversized:
     size = len(line) + dropped
-    return Oversized(line[:EXCERPT_BYTES], size) if size > max_bytes else [line]
+    return Oversized(line[:EXCERPT_BYTES], size) if size > max_bytes else line
 
 
 def range_blocks(
@@ -79,8 +79,8 @@ def range_blocks(
     end: int | None,
     *,
     max_bytes: int = MAX_LINE_BYTES,
-) -> Iterator[list[bytes] | Oversized]:
-    """The lines whose first byte lies in `[start, end)`.
+) -> Iterator[bytes | Oversized]:
+    """Of `line_blocks`, the lines whose first byte lies in `[start, end)`.
 
     `chunks` begin one byte before `start` (at 0 for the first range) and run on past `end`, so
     that a line which crosses a border belongs to exactly one range: the one it begins in.
@@ -88,53 +88,36 @@ def range_blocks(
     position = start - 1 if start else 0
     skip_first = start > 0
     for block in line_blocks(chunks, max_bytes=max_bytes):
+        size = block.size if isinstance(block, Oversized) else len(block)
+        begun, position = position, position + size + 1
         if skip_first:
             skip_first = False
             if isinstance(block, Oversized):
-                position += block.size + 1
                 continue
-            position += len(block[0]) + 1
-            block = block[1:]
-        if end is not None and position >= end:
+            first, newline, block = block.partition(b"\n")
+            if not newline:
+                continue
+            begun += len(first) + 1
+        if end is not None and begun >= end:
             return
-        if isinstance(block, Oversized):
-            yield block
-            position += block.size + 1
-            continue
-        if end is not None:
-            begun = position
-            position += sum(map(len, block)) + len(block)
-            if position > end:
-                block = list(_begun_before(block, end - begun))
+        if end is not None and position > end and not isinstance(block, Oversized):
+            last = block.find(b"\n", end - begun - 1)
+            block = block if last < 0 else block[:last]
         yield block
 
 
-def _begun_before(lines: Iterable[bytes], end: int) -> Iterator[bytes]:
-    position = 0
-    for line in lines:
-        if position >= end:
-            return
-        yield line
-        position += len(line) + 1
-
-
-def row_blocks(
-    blocks: Iterable[list[bytes] | Oversized], *, at_start: bool
-) -> Iterator[list[bytes] | Oversized]:
-    """Lines that are rows: no blank ones; without byte order mark and carriage return."""
+def plain_blocks(
+    blocks: Iterable[bytes | Oversized], *, at_start: bool
+) -> Iterator[bytes | Oversized]:
+    """Lines without byte order mark and carriage returns."""
     for block in blocks:
-        if isinstance(block, Oversized):
-            yield block
-            at_start = False
-            continue
-        if at_start and block:
-            at_start = False
-            block[0] = block[0].removeprefix(BOM)
-        yield [
-            row
-            for line in block
-            if (row := line[:-1] if line.endswith(b"\r") else line) and not row.isspace()
-        ]
+        first, at_start = at_start, False
+        if not isinstance(block, Oversized):
+            if first:
+                block = block.removeprefix(BOM)
+            if b"\r" in block:
+                block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        yield block
 
 
 def iter_lines(
@@ -144,30 +127,24 @@ def iter_lines(
     return each(line_blocks(chunks, max_bytes=max_bytes))
 
 
-def range_lines(
-    chunks: Iterable[bytes],
-    start: int,
-    end: int | None,
-    *,
-    max_bytes: int = MAX_LINE_BYTES,
-) -> Iterator[bytes | Oversized]:
-    """Those of `range_blocks`, one by one."""
-    return each(range_blocks(chunks, start, end, max_bytes=max_bytes))
+def rows_of(blocks: Iterable[bytes | Oversized]) -> Iterator[bytes | Oversized]:
+    """Lines that are rows, no blank ones, one by one."""
+    for line in each(blocks):
+        if isinstance(line, Oversized) or not is_blank(line):
+            yield line
 
 
-def rows_of(lines: Iterable[bytes | Oversized], *, at_start: bool) -> Iterator[bytes | Oversized]:
-    """Those of `row_blocks`, one by one."""
-    blocks = (line if isinstance(line, Oversized) else [line] for line in lines)
-    return each(row_blocks(blocks, at_start=at_start))
+def is_blank(line: bytes) -> bool:
+    return not line or line.isspace()
 
 
-def each(blocks: Iterable[list[bytes] | Oversized]) -> Iterator[bytes | Oversized]:
+def each(blocks: Iterable[bytes | Oversized]) -> Iterator[bytes | Oversized]:
     """Their lines, one by one."""
     for block in blocks:
         if isinstance(block, Oversized):
             yield block
         else:
-            yield from block
+            yield from block.split(b"\n")
 
 
 class Transit(msgspec.Struct, array_like=True, gc=False):
@@ -219,12 +196,17 @@ def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) 
     )
 
 
-def fresh_form(key_prefix: str, weight: Weight, id_at: int) -> bytes:
-    """What `pack_fresh` writes between the lines of rows that differ in little: to be filled in
-    with number and tokens, and with the length of the id where its place is given."""
-    row = b"\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d%b]\t"
+def fresh_form(
+    key_prefix: str, weight: Weight, id_at: int, *, before: bytes, after: bytes
+) -> bytes:
+    """What `pack_fresh` writes between the lines of rows that differ in little, with the bytes that
+    all lines end with before it, and those that they begin with after it: to be filled in with
+    number and tokens, and with the length of the id where its place is given."""
+    row = b"%b\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d%b]\t%b"
     place = b",%d,%%d" % id_at if id_at else b""
-    return row % (key_prefix.encode(), weight.max_output, weight.unbounded, place)
+    ends = before.replace(b"%", b"%%"), after.replace(b"%", b"%%")
+    prefix = key_prefix.encode()
+    return row % (ends[0], prefix, weight.max_output, weight.unbounded, place, ends[1])
 
 
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:

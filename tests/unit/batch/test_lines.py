@@ -12,10 +12,12 @@ from functions.batch.rows import Weight
 from functions.batch.streams.lines import (
     Oversized,
     Transit,
+    each,
     iter_lines,
     pack_fresh,
     pack_row,
-    range_lines,
+    plain_blocks,
+    range_blocks,
     row_key,
     rows_of,
     unpack_row,
@@ -51,7 +53,7 @@ def test_every_line_belongs_to_exactly_one_range(
     starts = [*range(0, len(data), split)] or [0]
     found: list[bytes | Oversized] = []
     for start, end in zip(starts, [*starts[1:], None], strict=True):
-        found += range_lines(cut(data[max(start - 1, 0) :], size), start, end)
+        found += each(range_blocks(cut(data[max(start - 1, 0) :], size), start, end))
     assert found == list(iter_lines([data]))
 
 
@@ -65,16 +67,18 @@ def test_a_line_that_is_too_long_is_not_kept() -> None:
 
 def test_a_long_line_at_a_range_border_is_counted_in_full() -> None:
     data = b"a" * 30 + b"\nb\nc\n"
-    first = list(range_lines([data], 0, 31, max_bytes=5))
-    second = list(range_lines([data[30:]], 31, None, max_bytes=5))
+    first = list(range_blocks([data], 0, 31, max_bytes=5))
+    second = list(each(range_blocks([data[30:]], 31, None, max_bytes=5)))
     assert [isinstance(line, Oversized) for line in first] == [True]
     assert second == [b"b", b"c"]
 
 
 def test_rows_are_lines_without_what_editors_add() -> None:
-    lines = [b"\xef\xbb\xbfone\r", b"", b" \t ", b"\r", b"two"]
-    assert list(rows_of(lines, at_start=True)) == [b"one", b"two"]
-    assert list(rows_of([b"\xef\xbb\xbfx"], at_start=False)) == [b"\xef\xbb\xbfx"]
+    lines = [b"\xef\xbb\xbfone\r", b"", b" \t ", b"\r", b"two\r\r", b"\rthree\r"]
+    rows = [b"one", b"two\r", b"\rthree"]
+    for blocks in (lines, [b"\n".join(lines)]):
+        assert list(rows_of(plain_blocks(blocks, at_start=True))) == rows
+    assert list(plain_blocks([b"\xef\xbb\xbfx"], at_start=False)) == [b"\xef\xbb\xbfx"]
 
 
 def test_a_row_comes_back_as_it_was_packed() -> None:

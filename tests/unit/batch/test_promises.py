@@ -83,7 +83,7 @@ def test_rows_that_ask_for_a_cache_are_told(system: str) -> None:
         assert row is not None
         assert row.weight.marked == dialect.weigh(line).marked == asks
         moulds.learn(line, dialect)
-    found = moulds.take(lines, 3, 3, lambda *_: limits)
+    found = moulds.take(b"\n".join(lines[3:]), 0, 3, lambda *_: limits)
     assert found is not None
     assert (found[1].rows, found[1].weight.marked) == (9, 9 * asks)
 

@@ -31,8 +31,11 @@ from tests.support.twin_provider import TwinDialect, TwinProvider
 
 KEY = "000003-000000017"
 LINE = b'{"twin":"twin",\t"model":"m","text":"x","custom_id":"a"}'
-_FORM = fresh_form(KEY[:7], Weight(rows=1, max_output=300), LINE.index(b'"a"'))
-ALIKE = (_FORM % (17, 9, 3))[1:] + LINE + b"\n"
+_AT = LINE.index(b'"a"')
+_FORM = fresh_form(
+    KEY[:7], Weight(rows=1, max_output=300), _AT, before=LINE[_AT + 2 :], after=LINE[: _AT + 1]
+)
+ALIKE = (_FORM % (17, 9, 3)).partition(b"\n")[2] + b"a" + LINE[_AT + 2 :] + b"\n"
 """As a mould writes it."""
 
 WEIGHTS = st.builds(
@@ -43,6 +46,7 @@ WEIGHTS = st.builds(
     max_output=st.sampled_from([0, 300]),
     unbounded=st.sampled_from([0, 1, 3]),
 )
+assert ALIKE.endswith(b"\t" + LINE + b"\n")
 PACKED = st.one_of(
     st.builds(
         lambda weight, route: pack_fresh(KEY, LINE, weight, route),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.errors import InvalidRow
 from functions.batch.ports import Dialect
+from functions.batch.reading import moulds as moulds_module
 from functions.batch.reading import tokens as tokens_module
 from functions.batch.reading.looking import decode, dialect_of
 from functions.batch.reading.moulds import Moulds, mould_of
@@ -197,10 +198,16 @@ def sharded(data: bytes, caps: Caps, split_bytes: int) -> dict[str, bytes]:
     size=st.sampled_from([0, 600]),
     split=st.sampled_from([1 << 29, 900]),
     block=st.sampled_from([1, 700, 1 << 18]),
+    reach=st.sampled_from([1, 4_096]),
 )
-def test_alike_or_not(lines: list[bytes], rows: int, size: int, split: int, block: int) -> None:
+def test_alike_or_not(
+    lines: list[bytes], rows: int, size: int, split: int, block: int, reach: int
+) -> None:
     data, caps = b"\n".join(lines), Caps(rows=rows, bytes=size)
-    with patch.object(lines_module, "BLOCK_BYTES", block):
+    with (
+        patch.object(lines_module, "BLOCK_BYTES", block),
+        patch.object(moulds_module, "_LEAST_REACH", reach),
+    ):
         found = sharded(data, caps, split)
     with patch.object(Moulds, "take", lambda *_: None):
         assert found == sharded(data, caps, split)
@@ -239,7 +246,7 @@ def test_no_two_texts_make_up_for_each_other(provider: str) -> None:
     for places in combinations(range(6), 2):
         for texts in product([*TEXTS, NO_STRING], repeat=2):
             rows = rows_with(dict(zip(places, texts, strict=True)))
-            run = mould.take(rows, 0, 7, 1 << 30)
+            run = mould.take(b"\n".join(rows), 0, 7, 1 << 30)
             sums, packed = Weight(), b""
             for number, row in enumerate(rows[: run.rows if run else 0], 7):
                 if (number, row) not in known:
@@ -267,7 +274,7 @@ def test_a_mould_weighs_as_the_longer_way(provider: str, more: bytes) -> None:
     if mould is None:
         assert dialect.parse_usual(rows[1]) is None
         return
-    run = mould.take(rows, 0, 0, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, 0, 1 << 30)
     assert run is not None
     sums, packed = Weight(), b""
     for number, row in enumerate(rows):
@@ -297,7 +304,7 @@ def test_usual_rows_fit(provider: str) -> None:
     ]
     mould = mould_of(rows[1], rows[0], BY_NAME[provider], "000000-")
     assert mould is not None
-    run = mould.take(rows, 2, 2, 1 << 30)
+    run = mould.take(b"\n".join(rows[2:]), 0, 2, 1 << 30)
     assert run is not None
     assert run.rows == len(rows) - 2
     sums = Weight()
@@ -334,8 +341,8 @@ def test_rows_weigh_together_what_each_weighs(kinds: list[str], length: int) -> 
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[1], rows[0], dialect, "000000-")
     assert mould is not None
-    run = mould.take(rows, 0, FIRST, 1 << 30)
-    first = mould.take(rows, 0, FIRST - 1, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, FIRST, 1 << 30)
+    first = mould.take(b"\n".join(rows), 0, FIRST - 1, 1 << 30)
     assert run is not None
     assert first is not None
     rows = rows[: run.rows]
@@ -360,7 +367,7 @@ def test_a_long_row_among_short_ones_is_weighed_by_itself(at: int) -> None:
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[51], rows[50], dialect, "000000-")
     assert mould is not None
-    run = mould.take(rows, 0, FIRST, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, FIRST, 1 << 30)
     assert run is not None
     alone = [dialect.weigh(row).tokens for row in rows]
     each = [unpack_row(line)[1].tokens for line in b"".join(run.packed).splitlines()]
@@ -376,7 +383,7 @@ def test_a_file_of_two_kinds_has_two_moulds() -> None:
     moulds, whole = Moulds("000000-"), 0
     for number, rows in enumerate(zip(*kinds, strict=True)):
         for dialect, row in zip((BY_NAME[name] for name in PROVIDERS), rows, strict=True):
-            if moulds.take([row], 0, number, lambda group, dialect: dialect.limits(group)) is None:
+            if moulds.take(row, 0, number, lambda group, dialect: dialect.limits(group)) is None:
                 moulds.learn(row, dialect)
                 whole += 1
     assert whole < 20
