@@ -37,7 +37,7 @@ MODELS = {
 class PreparedAnswers:
     """A provider whose outputs are files, streamed as its SDK would."""
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for output in outputs:
             yield from answer_blocks(pieces(Path(output)), "The provider")
 

@@ -196,9 +196,9 @@ class Dialect(Protocol):
         """Raises `ValueError` for a line that is no answer."""
         ...
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        """The same of lines in UTF-8 as most are, in half the time. None for any other: `answer`
-        looks closer."""
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        """The same of each line of a block in UTF-8, in a third of the time. None for one that is
+        not as most are: `answer` looks closer."""
         ...
 
     def custom_id(self, line: bytes) -> bytes:
@@ -252,8 +252,9 @@ class Provider(Protocol):
 
     def poll(self, batch_id: str) -> BatchState: ...
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
-        """The answer lines of all output files, in any order, some at a time."""
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        """The answer lines of all output files, in any order, some at a time: with newlines between
+        them, and none behind the last. Some may be blank."""
         ...
 
     def cancel(self, batch_id: str) -> None: ...

@@ -7,21 +7,23 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.streams.lines import BOM, Oversized, is_blank, line_blocks
+from functions.batch.streams.lines import BOM, Oversized, line_blocks
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 
 
-def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[list[bytes]]:
-    """Every line of it, but blank ones, some at a time. A row whose line is missing is sent, and
-    paid, again, so that what is no file of answers, or not all of it, is told from one that lacks
-    some: raises `Unavailable` for a gateway's page, and where the last line breaks off."""
+def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[bytes]:
+    """Its lines, some at a time. A row whose line is missing is sent, and paid, again, so that what
+    is no file of answers, or not all of it, is told from one that lacks some: raises `Unavailable`
+    for a gateway's page, and where the last line breaks off."""
     lines = objects = False
     last = b""
     for block in full_blocks(chunks):
-        lines = True
-        objects = objects or any(line.lstrip().startswith(b"{") for line in block)
-        last = block[-1]
+        whole = block.rstrip()
+        if whole:
+            lines = True
+            objects = objects or any(line.lstrip().startswith(b"{") for line in block.split(b"\n"))
+            last = whole[whole.rfind(b"\n") + 1 :]
         yield block
     if lines and not objects:
         raise Unavailable("odd_answer", f"{service} sent no answers, but something else.")
@@ -29,17 +31,15 @@ def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[list[bytes]
         raise Unavailable("cut_off", f"{service}'s answers break off within a line.")
 
 
-def full_blocks(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines, some at a time, without blank ones, and without a byte order mark."""
+def full_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, some at a time, without a byte order mark. Blank ones are left, so that a place in
+    them is the same in every download, however it comes in pieces."""
     at_start = True
     for block in line_blocks(chunks):
         first, at_start = at_start, False
         if isinstance(block, Oversized):
             continue  # no answer is that long: its row counts as unanswered
-        lines = block.removeprefix(BOM if first else b"").split(b"\n")
-        lines = [line for line in lines if not is_blank(line)]
-        if lines:
-            yield lines
+        yield block.removeprefix(BOM) if first else block
 
 
 def _breaks_off(line: bytes) -> bool:

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from functions.batch.errors import AccountBlocked
 from functions.batch.model import Tag
 from functions.batch.ports import Provider
 from functions.batch.rows import Caps
+from functions.batch.streams.lines import rows_of
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.dialect import VertexDialect
 from tests.support.driver import World
@@ -347,7 +347,7 @@ def test_large_files_survive_a_bad_line(
     sim.arm(provider="gcs", operation="content", kind="status", status=503)
     sim.arm(provider="gcs", operation="content", kind="truncate", bytes=1000, skip=1)
     (staged,) = provider.stage(path, tag)
-    assert list(chain.from_iterable(provider.answers([staged.id]))) == rows
+    assert list(rows_of(provider.answers([staged.id]))) == rows
     assert provider.stage(path, tag) == [staged]
     assert provider.find_staged(tag, "") == [staged]
     assert "gcs bucket" not in sim.ledger()["calls"]

@@ -70,9 +70,9 @@ class EchoProvider:
         output = self._file("output_file", b"\n".join(lines))
         return BatchState(status="completed", outcome="ended", complete=True, outputs=[output])
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for output in outputs:
-            yield self._files[output].split(b"\n")
+            yield self._files[output]
 
     def cancel(self, batch_id: str) -> None:
         raise AssertionError("nothing is cancelled here")

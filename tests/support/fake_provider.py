@@ -69,8 +69,8 @@ class FakeProvider:
     def poll(self, batch_id: str) -> BatchState:
         return self._next("poll", lambda: BatchState(status="in_progress", outcome=None))
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
-        yield from ([line] for line in self._next("answers", lambda: self.lines))
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
+        yield from self._next("answers", lambda: self.lines)
 
     def cancel(self, batch_id: str) -> None:
         self._next("cancel", lambda: None)

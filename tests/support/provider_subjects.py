@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from functions.batch.ports import Dialect, Provider
 from functions.batch.reading.looking import decode
 from functions.batch.rows import Answer
 from functions.batch.sending.shard_files import row_id
-from functions.batch.streams.lines import row_key
+from functions.batch.streams.lines import row_key, rows_of
 from functions.providers.anthropic.client import AnthropicProvider
 from functions.providers.anthropic.client import make_client as anthropic_client
 from functions.providers.anthropic.dialect import AnthropicDialect
@@ -181,9 +180,7 @@ class Subject:
 
     def answers(self, state: BatchState) -> dict[str, Answer]:
         found: dict[str, Answer] = {}
-        for line in chain.from_iterable(
-            self.provider.answers([output.id for output in state.outputs])
-        ):
+        for line in rows_of(self.provider.answers([output.id for output in state.outputs])):
             answer = self.dialect.answer(line, self.group)
             assert answer.id not in found
             found[answer.id] = answer

@@ -111,8 +111,8 @@ class TwinDialect:
             error=error,
         )
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        return [self._usual(line) for line in lines]
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        return [self._usual(line) for line in block.split(b"\n")]
 
     def _usual(self, line: bytes) -> UsualAnswer | None:
         try:
@@ -319,12 +319,12 @@ class TwinProvider:
             outputs=batch.outputs,
         )
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for output in outputs:
             if output in self._files:
-                yield from ([line] for line in self._files[output][2])
+                yield from self._files[output][2]
             elif not self.uses_staged_files:
-                yield from ([line] for line in self._batch(output).lines)
+                yield from self._batch(output).lines
             elif output not in self.batches:
                 raise Missing("gone", output)
 

@@ -1,27 +1,63 @@
-"""Tells whose answer a line is, without reading the rest of it."""
+"""Tells whose answer a line is. Usual ones are read then, many at once; of the others as little as
+can be, since each is read again when its row comes by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 
 from functions.batch.collecting.mending import read
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
 from functions.batch.reading.looking import is_utf8
-from functions.batch.rows import Answer, UsualAnswer
-from functions.batch.sending.shard_files import key_of
+from functions.batch.rows import Answer, KeptAnswer, UsualAnswer
 from functions.batch.streams.lines import KEY_LENGTH
 
 
 class Addressing:
-    """Of one shard's answers. What `key` says of a line need not hold: `answer` finds out."""
+    """Of one shard's answers."""
 
     def __init__(self, shard: Shard, dialect: Dialect) -> None:
         self._group = shard.group
         self._dialect = dialect
+        self._mark = dialect.id_mark
         self._leads = (dialect.id_mark + b':"r', dialect.id_mark + b': "r')
         self._mine = f"-{shard.job_id[-8:]}-{shard.shard_id}-"
         self._mine_in_bytes = self._mine.encode()
+        self._key_of = re.compile(
+            rb"^r([0-9]{6}-[0-9]{9})%b.*$" % re.escape(self._mine_in_bytes), re.M
+        ).findall
+
+    def read(self, block: bytes) -> tuple[list[bytes], list[KeptAnswer]]:
+        """The answers among the lines of a block, each with the key of its row. A line that is
+        none, or has another shard's id, is left out: its row, if it has any, counts as unanswered.
+        """
+        answers = self._usual(block)
+        usual = [answer for answer in answers if answer is not None]
+        if len(usual) == len(answers):
+            keys = self._keys([answer.id for answer in usual])
+            if len(keys) == len(answers):
+                return keys, [*usual]
+        found: list[tuple[bytes, KeptAnswer]] = []
+        lines = block.split(b"\n")
+        for place, answer in enumerate(answers):
+            key = self.key(lines[place]) if answer is None else self._checked(answer.id)
+            if key is not None:
+                found.append((key, answer or lines[place]))
+        return [key for key, _ in found], [kept for _, kept in found]
+
+    def _usual(self, block: bytes) -> list[UsualAnswer | None]:
+        if is_utf8(block):
+            return self._dialect.usual_answers(block, self._group)
+        return [None] * (block.count(b"\n") + 1)
+
+    def _keys(self, ids: list[str]) -> list[bytes]:
+        """Those in ids of this shard's; fewer where one is none of them, or odd."""
+        joined = "\n".join(ids)
+        return self._key_of(joined.encode()) if joined.count("\n") < len(ids) else []
+
+    def _checked(self, row_id: str) -> bytes | None:
+        keys = self._keys([row_id])
+        return keys[0] if keys else None
 
     def key(self, line: bytes) -> bytes | None:
         """The key of the row that the line answers; None for a line that is no answer, or another
@@ -34,17 +70,16 @@ class Addressing:
             begin > 0
             and line.endswith(self._leads, 0, begin)
             and key[7:].isdigit()
+            and line.startswith(b"{")
             and line.endswith(b"}")
+            and line.count(self._mark) == 1
         ):
             return key
         return self._key_read(line)
 
     def _key_read(self, line: bytes) -> bytes | None:
         answer = read(line, self._group, self._dialect)
-        if answer is None or self._mine not in answer.id:
-            return None
-        key = key_of(answer.id).encode()
-        return key if key[7:].isdigit() and len(key) == KEY_LENGTH else None
+        return None if answer is None else self._checked(answer.id)
 
     def answer(self, key: bytes, line: bytes) -> Answer | None:
         """What the line says to the row with this key; None if it is no answer to it."""
@@ -53,27 +88,14 @@ class Addressing:
             return None
         return answer
 
-    def usual_answers(
-        self, keys: Sequence[bytes], lines: Sequence[bytes | None]
-    ) -> list[UsualAnswer | None]:
-        """The same of many rows, where their answers are usual; None: `answer` has to look."""
-        mine = self._mine
-        texts = [line if line is not None and is_utf8(line) else b"" for line in lines]
-        return [
-            answer
-            if answer is not None and answer.id.startswith(f"r{key.decode()}{mine}")
-            else None
-            for key, answer in zip(
-                keys, self._dialect.usual_answers(texts, self._group), strict=True
-            )
-        ]
-
-    def better(self, known: bytes, other: bytes) -> bytes:
+    def better(self, known: KeptAnswer, other: KeptAnswer) -> KeptAnswer:
         """Of two answers to one row, in the order in which they came: the one that succeeded stays,
         else the last. Where answers are read again, most come as they did before."""
-        if known == other:
+        if known == other or isinstance(known, UsualAnswer):
             return known
         before = read(known, self._group, self._dialect)
         if before is not None and before.verdict == "succeeded":
             return known
+        if isinstance(other, UsualAnswer):
+            return other
         return known if read(other, self._group, self._dialect) is None else other

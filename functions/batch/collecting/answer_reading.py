@@ -1,7 +1,7 @@
 """Reads a shard's answers, in several calls where one is too short.
 
-A call that hands over stores the answers it has read, with their index, and how many lines of which
-output that were. The next one takes them up again and passes over those lines: an output is
+A call that hands over stores the answers it has read, with their index, and how many bytes of which
+output that were. The next one takes them up again and passes over those bytes: an output is
 downloaded from its beginning each time, since not every provider gives a part of one.
 """
 
@@ -27,17 +27,17 @@ of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may tak
 _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
-_V = 3
+_V = 4
 """Of what was stored. What another release stored in another form is read again."""
 
 
 class ReadSoFar(msgspec.Struct, kw_only=True):
-    """`outputs` were read whole, and of the next one `lines`. `index`: where each row's answer lies
-    in the object `spool`. `again`: they are read for the second time."""
+    """`outputs` were read whole, and of the next one so many `bytes` of lines. `index`: where each
+    row's answer lies in the object `spool`. `again`: they are read for the second time."""
 
     batch_id: str | None
     outputs: int = 0
-    lines: int = 0
+    bytes: int = 0
     spool: str = ""
     index: dict[str, Drawer] = {}
     again: bool = False
@@ -69,7 +69,7 @@ class AnswerReading:
                 return stored
         return ReadSoFar(batch_id=self._shard.batch_id)
 
-    def blocks(self, answers: Callable[[str], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+    def blocks(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
         """Lines that were not read before, until time gets short. At least one, since to pass over
         the others may take all of a call's time."""
         so_far = self._so_far
@@ -77,30 +77,30 @@ class AnswerReading:
         for output in self._shard.outputs[so_far.outputs :]:
             passed = 0
             for block in answers(output):
-                passed += len(block)
-                if passed <= so_far.lines:
+                begin, passed = passed, passed + len(block) + 1
+                if passed <= so_far.bytes:
                     continue
-                lines = block[so_far.lines - passed :] if so_far.lines else block
-                unseen += sum(map(len, lines))
+                lines = block[max(so_far.bytes - begin, 0) :]
+                unseen += len(lines)
                 if unseen > _LOOK:
                     unseen = 0
                     if self._has_read and self._remaining() < RESERVE:
-                        so_far.lines = passed - len(lines)
+                        so_far.bytes = max(so_far.bytes, begin)
                         self._stopped = True
                         return
                 self._has_read = True
-                so_far.lines = 0
+                so_far.bytes = 0
                 yield lines
             so_far.outputs += 1
-            so_far.lines = 0
+            so_far.bytes = 0
 
-    def again(self, answers: Callable[[str], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+    def again(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
         """All lines, once they were all read, for a second and last time."""
         so_far = self._so_far
         if self._stopped or so_far.again:
             return
         so_far.again = True
-        so_far.outputs = so_far.lines = 0
+        so_far.outputs = so_far.bytes = 0
         yield from self.blocks(answers)
 
     def hands_over(self) -> bool:
@@ -111,7 +111,7 @@ class AnswerReading:
         so_far = self._so_far
         so_far.index = self._spool.index()
         # Another name each time: what the record refers to is never written again.
-        place = f"{int(so_far.again)}-{so_far.outputs}-{so_far.lines}"
+        place = f"{int(so_far.again)}-{so_far.outputs}-{so_far.bytes}"
         so_far.spool = f"{self._key}-{place}.spool"
         self._objects.upload(self._spool.path, so_far.spool)
         self._objects.put(self._key, msgspec.json.encode(so_far))

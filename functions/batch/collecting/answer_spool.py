@@ -1,4 +1,4 @@
-"""Answers as they came, until their rows come by.
+"""Answers as they came, or what was read of them, until their rows come by.
 
 Answers come in any order, rows in theirs. A shard's answers are held in memory as long as they are
 not too many; then they go to disk, those to a thousand rows that lie together in extents of one
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from functions.batch.rows import KeptAnswer, UsualAnswer
 from functions.batch.streams.lines import KEY_LENGTH
 
 _THOUSAND = KEY_LENGTH - 3
@@ -31,10 +32,16 @@ _MOST_BYTES = 16 * 1024 * 1024
 _MOST_AT_ONCE = 8 * 1024 * 1024
 """Of those that are found, bytes that are handed on together."""
 
+_READ = 0x96
+"""The first byte of a usual answer on disk: no line of JSON begins with it."""
+
+_BESIDE = 300
+"""Bytes that a usual answer takes in memory, beside its response and its text."""
+
 _PLACE = 40
 """Bits below an answer's place among its thousand: its length."""
 
-Better = Callable[[bytes, bytes], bytes]
+Better = Callable[[KeptAnswer, KeptAnswer], KeptAnswer]
 """Of two answers to one row, in the order in which they came, the one that stays."""
 
 
@@ -55,15 +62,16 @@ class AnswerSpool:
         self.path = directory / "answers"
         self.rows = 0
         self._better = better
-        self._held: dict[bytes, bytes] = {}
+        self._held: dict[bytes, KeptAnswer] = {}
         self._size = 0
+        self._largest = 0
         self._file = self.path.open("w+b", buffering=0)
         self._end = 0
         self._drawers: dict[str, Drawer] = {}
         self._open: str | None = None
         self._data: bytes | None = None
 
-    def add_all(self, keys: Sequence[bytes], answers: Sequence[bytes]) -> None:
+    def add_all(self, keys: Sequence[bytes], answers: Sequence[KeptAnswer]) -> None:
         """Answers, each with the key of its row."""
         held = self._held
         if self._drawers or len({*keys}) < len(keys) or not held.keys().isdisjoint(keys):
@@ -72,11 +80,13 @@ class AnswerSpool:
         else:
             held.update(zip(keys, answers, strict=True))
             self.rows += len(keys)
-        self._size += sum(map(len, answers))
+        sizes = [*map(_size, answers)]
+        self._size += sum(sizes)
+        self._largest = max(self._largest, *sizes, 0)
         if self._size > _MOST_HELD:
             self._write()
 
-    def _add(self, key: bytes, answer: bytes) -> None:
+    def _add(self, key: bytes, answer: KeptAnswer) -> None:
         known = self._held.get(key)
         if known is None:
             drawer = self._drawers.get(key[:_THOUSAND].decode())
@@ -84,30 +94,28 @@ class AnswerSpool:
             if drawer is None or where is None:
                 self.rows += 1
             else:
-                known = self._one(drawer, *_span(where))
+                known = _loaded(self._one(drawer, *_span(where)))
         self._held[key] = answer if known is None else self._better(known, answer)
 
-    def find_all(self, keys: Sequence[bytes]) -> Iterator[list[bytes | None]]:
+    def find_all(self, keys: Sequence[bytes]) -> Iterator[list[KeptAnswer | None]]:
         """Some at a time, as many as memory may hold: answers can be a thousand times as large as
         their rows. Fast for keys in their order."""
         held = self._held
-        if not self._drawers:
-            every = [*map(held.get, keys)]
-            if sum(map(len, filter(None, every))) <= _MOST_AT_ONCE:
-                yield every
-                return
-        found: list[bytes | None] = []
+        if not self._drawers and len(keys) * self._largest <= _MOST_AT_ONCE:
+            yield [*map(held.get, keys)]
+            return
+        found: list[KeptAnswer | None] = []
         size = 0
         for key in keys:
             answer = held.get(key) or self._find_written(key)
             found.append(answer)
-            size += len(answer or b"")
+            size += 0 if answer is None else _size(answer)
             if size > _MOST_AT_ONCE:
                 yield found
                 found, size = [], 0
         yield found
 
-    def _find_written(self, key: bytes) -> bytes | None:
+    def _find_written(self, key: bytes) -> KeptAnswer | None:
         name = key[:_THOUSAND].decode()
         drawer = self._drawers.get(name)
         where = None if drawer is None else drawer.found.get(int(key[_THOUSAND:]))
@@ -117,8 +125,8 @@ class AnswerSpool:
             self._open, self._data = name, self._whole(drawer)
         begin, end = _span(where)
         if self._data is None:
-            return self._one(drawer, begin, end)
-        return self._data[begin:end]
+            return _loaded(self._one(drawer, begin, end))
+        return _loaded(self._data[begin:end])
 
     def index(self) -> dict[str, Drawer]:
         """Of the file, which has everything then. To be stored with it."""
@@ -142,7 +150,8 @@ class AnswerSpool:
             drawer.starts.append(drawer.size)
             drawer.positions.append(self._end)
             for key in keys:
-                answer = held[key]
+                kept = held[key]
+                answer = kept if isinstance(kept, bytes) else _encode(kept)
                 drawer.found[int(key[_THOUSAND:])] = drawer.size << _PLACE | len(answer)
                 drawer.size += len(answer)
                 answers.append(answer)
@@ -177,6 +186,21 @@ class AnswerSpool:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _size(answer: KeptAnswer) -> int:
+    if isinstance(answer, bytes):
+        return len(answer)
+    return len(answer.response) + len(answer.text) + _BESIDE
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(UsualAnswer).decode
+
+
+def _loaded(data: bytes) -> KeptAnswer:
+    """As it was before it was written."""
+    return _decode(data) if data[0] == _READ else data
 
 
 def _span(where: int) -> tuple[int, int]:

@@ -37,7 +37,7 @@ from functions.batch.sending.pausing import Pauses
 from functions.batch.sending.reserving import Reserver
 from functions.batch.sending.shard_files import packed_blocks
 from functions.batch.spending.rollups import turnaround
-from functions.batch.streams.lines import KEY_LENGTH
+from functions.batch.streams.lines import KEY_LENGTH, is_blank
 
 
 class Collector(msgspec.Struct, kw_only=True):
@@ -89,9 +89,9 @@ class Collector(msgspec.Struct, kw_only=True):
                 for rows in packed_blocks(shard, self.objects):
                     keys = [row[:KEY_LENGTH] for row in rows]
                     done = 0
-                    for lines in spool.find_all(keys):
-                        these = slice(done, done + len(lines))
-                        harvest.settle_all(keys[these], rows[these], lines)
+                    for answers in spool.find_all(keys):
+                        these = slice(done, done + len(answers))
+                        harvest.settle_all(keys[these], rows[these], answers)
                         done = these.stop
                 collected = harvest.finish()
         if harvest.blocked is not None:
@@ -121,27 +121,20 @@ class Collector(msgspec.Struct, kw_only=True):
         """Where rows lack though the batch is complete, the answers are read once more: a body that
         ends too early need not say so, and a row that is sent again is paid again."""
         empty = True
-        for lines in self._blocks(shard, spool, reading):
-            empty = False
-            keys = [addressing.key(line) for line in lines]
-            # No answer, or one with an id of another shard's: its row, if it has any, counts as
-            # unanswered.
-            if None in keys:
-                lines = [line for key, line in zip(keys, lines, strict=True) if key is not None]
-            spool.add_all([key for key in keys if key is not None], lines)
+        for block in self._blocks(shard, spool, reading):
+            empty = empty and is_blank(block)
+            spool.add_all(*addressing.read(block))
         if empty and not spool.rows and _has_answers(shard):
             self._not_read(shard)
             raise Unavailable("no_answers_yet", f"The answers of {shard.batch_id} are empty.")
 
-    def _blocks(
-        self, shard: Shard, spool: AnswerSpool, reading: AnswerReading
-    ) -> Iterator[list[bytes]]:
+    def _blocks(self, shard: Shard, spool: AnswerSpool, reading: AnswerReading) -> Iterator[bytes]:
         answers = partial(self._answers, shard)
         yield from reading.blocks(answers)
         if shard.complete and spool.rows < shard.rows:
             yield from reading.again(answers)
 
-    def _answers(self, shard: Shard, output: str) -> Iterator[list[bytes]]:
+    def _answers(self, shard: Shard, output: str) -> Iterator[bytes]:
         try:
             yield from self.provider().answers([output])
         except ProviderError as error:

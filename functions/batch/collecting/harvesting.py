@@ -24,7 +24,7 @@ from functions.batch.model import (
 from functions.batch.ports import Dialect, Objects
 from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.recipe import StoredRecipe
-from functions.batch.rows import Answer, RowError, Weight
+from functions.batch.rows import Answer, KeptAnswer, RowError, UsualAnswer, Weight
 from functions.batch.sending import waits
 from functions.batch.sending.shard_files import WorkRow
 from functions.batch.sending.submission import CANCELLED
@@ -110,10 +110,9 @@ class Harvest:
         self._failed = layout.failed_part(shard.job_id, origin)
 
     def settle_all(
-        self, keys: Sequence[bytes], rows: Sequence[bytes], lines: Sequence[bytes | None]
+        self, keys: Sequence[bytes], rows: Sequence[bytes], answers: Sequence[KeptAnswer | None]
     ) -> None:
-        """The next rows of the shard, and the line that answers each, if one does."""
-        answers = self._addressing.usual_answers(keys, lines)
+        """The next rows of the shard, and what answers each, if anything does."""
         finished: list[Pieces] = []
         for at, pieces in enumerate(self._usual.finish(keys, rows, answers)):
             if pieces is not None:
@@ -121,10 +120,11 @@ class Harvest:
                 continue
             self._parts.add_all(self._part, finished)
             finished.clear()
-            line, usual, packed = lines[at], answers[at], rows[at]
-            answer = None if usual is None else usual.in_full()
-            if answer is None and line is not None:
-                answer = self._addressing.answer(keys[at], line)
+            answer, packed = answers[at], rows[at]
+            if isinstance(answer, UsualAnswer):
+                answer = answer.in_full()
+            elif answer is not None:
+                answer = self._addressing.answer(keys[at], answer)
             self.settle(self._place + at, WorkRow(*unpack_row(packed), packed), answer)
         self._parts.add_all(self._part, finished)
         self._place += len(rows)

@@ -12,7 +12,7 @@ from functions.batch.learning import Learned
 from functions.batch.model import Answered, Shard
 from functions.batch.ports import Dialect
 from functions.batch.pricing import Meter, plain_cost
-from functions.batch.rows import UsualAnswer, Weight
+from functions.batch.rows import KeptAnswer, UsualAnswer, Weight
 from functions.batch.streams.envelope import Usual
 from functions.batch.streams.lines import Fresh, unpack_fresh
 from functions.batch.streams.spools import Pieces
@@ -35,14 +35,14 @@ class UsualRows:
         self,
         keys: Sequence[bytes],
         rows: Sequence[bytes],
-        answers: Sequence[UsualAnswer | None],
+        answers: Sequence[KeptAnswer | None],
     ) -> list[Pieces | None]:
         """The finished line of each; None for any other row, which counts for nothing yet."""
         finished: list[Pieces | None] = []
         plain: list[tuple[Fresh, UsualAnswer]] = []
         for key, packed, answer in zip(keys, rows, answers, strict=True):
-            found = None if answer is None else unpack_fresh(packed)
-            if answer is None or found is None:
+            found = unpack_fresh(packed) if isinstance(answer, UsualAnswer) else None
+            if not isinstance(answer, UsualAnswer) or found is None:
                 finished.append(None)
                 continue
             fresh, begin = found

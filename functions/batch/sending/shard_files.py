@@ -103,11 +103,6 @@ def row_id(shard: Shard, key: str, attempt: int) -> str:
     return f"r{key}-{shard.job_id[-8:]}-{shard.shard_id}-{attempt}"
 
 
-def key_of(identity: str) -> str:
-    """The place that an id names. Any string may be given; what is no id names no row."""
-    return identity[1 : KEY_LENGTH + 1]
-
-
 @headroom(1)
 def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path) -> None:
     """The shard as the provider's input file."""

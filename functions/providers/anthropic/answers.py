@@ -6,7 +6,6 @@ Error types: https://platform.claude.com/docs/en/api/errors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -14,6 +13,7 @@ import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
 from functions.providers.content import record
+from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
@@ -143,29 +143,33 @@ _message = msgspec.json.Decoder(_Message)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
-def usual(lines: Sequence[bytes]) -> list[UsualAnswer | None]:
-    """What `parse` says of each, where it is an answer that succeeded and was not cut."""
-    return [_usual_or_none(line) for line in lines]
+def usual(block: bytes) -> list[UsualAnswer | None]:
+    """What `parse` says of each line, where it is an answer that succeeded and was not cut."""
+    return usual_answers(block, _usual_answers)
 
 
-def _usual_or_none(line: bytes) -> UsualAnswer | None:
-    try:
-        said = _line.decode(line)
-        if said.result.type != "succeeded":
-            return None
-        data = bytes(said.result.message)
-        message = _message.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+    said = _line.decode_lines(block)
+    messages = [
+        bytes(each.result.message) if each.result.type == "succeeded" else b"{}" for each in said
+    ]
+    read = _message.decode_lines(b"\n".join(messages))
+    return [
+        _usual_answer(each.custom_id, data, message)
+        for each, data, message in zip(said, messages, read, strict=True)
+    ]
+
+
+def _usual_answer(row_id: str, data: bytes, message: _Message) -> UsualAnswer | None:
     counts = message.usage
     if counts is None or message.stop_reason == "max_tokens":
         return None
     text = _joined(message.content)
     given = counts.input_tokens
     if given and _is_plain(counts):
-        return UsualAnswer(said.custom_id, data, text, given, counts.output_tokens or 0)
+        return UsualAnswer(row_id, data, text, given, counts.output_tokens or 0)
     usage = _counted(counts)
-    return None if usage is None else UsualAnswer(said.custom_id, data, text, 0, 0, usage)
+    return None if usage is None else UsualAnswer(row_id, data, text, 0, 0, usage)
 
 
 def _is_plain(usage: _Usage) -> bool:

@@ -42,6 +42,7 @@ from functions.batch.model import (
     Tag,
 )
 from functions.batch.rows import Group
+from functions.batch.streams.lines import is_blank
 from functions.providers.anthropic.answers import about_account
 from functions.providers.downloads import answer_blocks
 from functions.providers.keys import plain_key
@@ -163,7 +164,10 @@ class AnthropicProvider:
         """None where it has no results yet: they have been seen to be missing for a while after a
         batch had ended."""
         with suppress(Missing), closing(self._results(batch_id)) as blocks:
-            for first, *_ in blocks:
+            for block in blocks:
+                if is_blank(block):
+                    continue
+                first, _, _ = block.lstrip().partition(b"\n")
                 mark = f"-{tag.job_id[-8:]}-{tag.shard_id}-"
                 with suppress(ValueError):
                     return mark in _result_id.decode(first).custom_id
@@ -185,17 +189,17 @@ class AnthropicProvider:
             for batch in islice(_each(listed), pages * _LONG_PAGE):
                 yield batch.id, _state(_batch(batch), None)
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for batch_id in outputs:
             yield from self._results(batch_id)
 
-    def _results(self, batch_id: str) -> Generator[list[bytes]]:
+    def _results(self, batch_id: str) -> Generator[bytes]:
         try:
             yield from self._blocks(f"{_PATH}/{batch_id}/results")
         except Missing as error:
             yield from self._blocks(self._results_url(batch_id, error))
 
-    def _blocks(self, path: str) -> Generator[list[bytes]]:
+    def _blocks(self, path: str) -> Generator[bytes]:
         with _translated(), closing(self._open(path)) as content:
             yield from answer_blocks(content.iter_bytes(1 << 20), "Anthropic")
 

@@ -8,7 +8,6 @@ Limits: 100,000 requests or 256 MB a batch
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -208,8 +207,8 @@ class AnthropicDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line)
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        return answers.usual(lines)
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        return answers.usual(block)
 
 
 def _decode(raw: msgspec.Raw) -> _Params:

@@ -4,13 +4,13 @@ wild) neither: status 0, an empty body, a null error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
@@ -139,34 +139,42 @@ _error_alone = msgspec.json.Decoder(_ErrorAlone)
 _string = msgspec.json.Decoder(str)
 
 
-def usual(lines: Sequence[bytes], endpoint: str) -> list[UsualAnswer | None]:
-    """What `parse` says of each, where it is an answer that succeeded and was not cut."""
+def usual(block: bytes, endpoint: str) -> list[UsualAnswer | None]:
+    """What `parse` says of each line, where it is an answer that succeeded and was not cut."""
     if endpoint not in _WITH_TEXT:
-        return [None] * len(lines)
-    return [_usual_or_none(line) for line in lines]
+        return [None] * (block.count(b"\n") + 1)
+    return usual_answers(block, _usual_answers)
 
 
-def _usual_or_none(line: bytes) -> UsualAnswer | None:
-    try:
-        said = _line.decode(line)
-        response = said.response
-        if response is None or response.status_code != 200:
-            return None
-        data = bytes(response.body)
-        body = _usual.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+    said = _line.decode_lines(block)
+    bodies = [
+        bytes(response.body)
+        if (response := each.response) is not None and response.status_code == 200
+        else b"{}"
+        for each in said
+    ]
+    read = _usual.decode_lines(b"\n".join(bodies))
+    return [
+        _usual_answer(each.custom_id, data, body)
+        for each, data, body in zip(said, bodies, read, strict=True)
+    ]
+
+
+def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
     counts = body.usage
+    if counts is None or body.error is not None:
+        return None
     text = _text(body)
-    if counts is None or body.error is not None or text == b"null" or _cut(body):
+    if text == b"null" or _cut(body):
         return None
     searches = _searches(body) if body.output else 0
     given = counts.input_tokens or counts.prompt_tokens
     if searches or not given or not _is_plain(counts):
         usage = _usage(counts, searches)
-        return None if usage is None else UsualAnswer(said.custom_id, data, text, 0, 0, usage)
+        return None if usage is None else UsualAnswer(row_id, data, text, 0, 0, usage)
     made = counts.output_tokens or counts.completion_tokens or 0
-    return UsualAnswer(said.custom_id, data, text, given, made)
+    return UsualAnswer(row_id, data, text, given, made)
 
 
 def _is_plain(usage: _Usage) -> bool:

@@ -158,7 +158,7 @@ class OpenAIProvider:
             for batch in islice(_since(float("-inf"), listed), pages * _PAGE):
                 yield batch.id, batch_state(_batch(batch), None)
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for output in outputs:
             with (
                 _translated(),

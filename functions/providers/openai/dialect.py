@@ -6,7 +6,6 @@ Limits: 50,000 requests and 200 MB a file, embeddings 50,000 inputs a batch, one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -197,8 +196,8 @@ class OpenAIDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, group.endpoint)
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        return answers.usual(lines, group.endpoint)
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        return answers.usual(block, group.endpoint)
 
 
 def _read(raw: msgspec.Raw, endpoint: str) -> Body | Chat:

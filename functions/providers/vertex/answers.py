@@ -8,12 +8,12 @@ answer either, so the row counts as unanswered and the batch's end decides what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
@@ -138,20 +138,23 @@ _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
 
 
-def usual(lines: Sequence[bytes]) -> list[UsualAnswer | None]:
-    """What `parse` says of each, where it generated something and was not cut. Not for answers to
-    embedding requests."""
-    return [_usual_or_none(line) for line in lines]
+def usual(block: bytes) -> list[UsualAnswer | None]:
+    """What `parse` says of each line, where it generated something and was not cut. Not for answers
+    to embedding requests."""
+    return usual_answers(block, _usual_answers)
 
 
-def _usual_or_none(line: bytes) -> UsualAnswer | None:
-    try:
-        said = _line.decode(line)
-        row_id = _identity(said.key, said.request)
-        data = bytes(said.response)
-        full = _full.decode(data)
-    except (ValueError, RecursionError):
-        return None
+def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+    said = _line.decode_lines(block)
+    responses = [bytes(each.response) for each in said]
+    read = _full.decode_lines(b"\n".join(responses))
+    return [
+        _usual_answer(_identity(each.key, each.request), data, full)
+        for each, data, full in zip(said, responses, read, strict=True)
+    ]
+
+
+def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
     counts = full.usage_metadata
     if not full.candidates or counts is None or full.embedding or full.embeddings:
         return None

@@ -183,7 +183,7 @@ class VertexProvider:
                 if outcome_of(job) is None:
                     yield job.name, batch_state(job, [])
 
-    def answers(self, outputs: Sequence[str]) -> Iterator[list[bytes]]:
+    def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         """Of all files, whatever they are called: a line that is no answer does no harm."""
         for output in outputs:
             if output.startswith("gs://"):

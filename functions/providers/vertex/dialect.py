@@ -9,7 +9,6 @@ Limits: 200,000 requests (embeddings: 1,000,000) and 1 GB a file
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -222,8 +221,10 @@ class VertexDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, embeds=group.endpoint == EMBED)
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        return [None] * len(lines) if group.endpoint == EMBED else answers.usual(lines)
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        if group.endpoint == EMBED:
+            return [None] * (block.count(b"\n") + 1)
+        return answers.usual(block)
 
 
 def _endpoint(request: dict[str, msgspec.Raw]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import pytest
 
 from functions.batch.errors import Missing
 from functions.batch.model import Progress, ProviderObject
+from functions.batch.streams.lines import rows_of
 from functions.providers.running import MANY
 from local.simulator.answers import digest
 from tests.support.provider_subjects import KINDS, TAG, Subject, named
@@ -109,7 +109,7 @@ def test_an_unknown_batch_is_missing(subject: Subject) -> None:
 
 def test_an_unknown_output_is_missing(subject: Subject) -> None:
     with pytest.raises(Missing):
-        list(chain.from_iterable(subject.provider.answers([subject.kind.unknown_file.id])))
+        list(rows_of(subject.provider.answers([subject.kind.unknown_file.id])))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=named)

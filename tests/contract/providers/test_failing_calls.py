@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.batch.errors import AccountBlocked, OverCapacity, Throttled, Unavailable
+from functions.batch.streams.lines import rows_of
 from functions.providers.vertex import storage
 from local.machine import free_port
 from tests.support.provider_subjects import KEY, KINDS, NO_SINCE, TAG, Kind, Subject, named
@@ -26,7 +26,7 @@ def calls(subject: Subject) -> dict[str, Callable[[], object]]:
         "create": lambda: subject.create(path, TAG, staged, 1),
         "find_batches": lambda: subject.provider.find_batches(TAG, NO_SINCE, 1),
         "poll": lambda: subject.provider.poll(unknown),
-        "answers": lambda: list(chain.from_iterable(subject.provider.answers([file.id]))),
+        "answers": lambda: list(rows_of(subject.provider.answers([file.id]))),
         "cancel": lambda: subject.provider.cancel(unknown),
         "delete": lambda: subject.delete(file),
     }

@@ -11,6 +11,7 @@ from functions.batch.collecting import addressing
 from functions.batch.collecting.addressing import Addressing
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
+from functions.batch.rows import UsualAnswer
 from functions.batch.sending.shard_files import row_id
 from functions.batch.streams.lines import row_key
 from functions.handlers.provider_wiring import DIALECTS
@@ -98,32 +99,65 @@ def test_a_line_that_is_not_the_shard_s_answer_has_no_key(provider: str) -> None
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_what_is_read_has_the_last_word(provider: str) -> None:
-    """A line with a second id deeper in it, which is another row's."""
+@pytest.mark.parametrize("usual", [True, False])
+def test_an_id_deeper_in_the_line_is_not_taken_for_its_own(provider: str, *, usual: bool) -> None:
+    """Another row's, before the one that counts."""
     subject, shard = of(provider)
     mark = {"vertex": "batchdrop_row"}.get(provider, "custom_id")
     said = {"metadata": {mark: row_id(shard, KEY, 1)}}
     said |= json.loads(answer(provider, row_id(shard, row_key(0, 18), 1)))
     line = json.dumps(said).encode()
-    assert subject.key(line) == KEY.encode()
+    line = line if usual else line.replace(b"fine", b"fi\tne")
+    keys, kept = subject.read(line)
+    assert keys == [row_key(0, 18).encode()]
+    assert [isinstance(each, UsualAnswer) for each in kept] == [usual]
     assert subject.answer(KEY.encode(), line) is None
-    assert subject.answer(row_key(0, 18).encode(), line) is not None
+    assert subject.answer(keys[0], line) is not None
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_usual_answers_are_those_of_their_rows(provider: str) -> None:
+@pytest.mark.parametrize("odd", [None, b"", b"null", b"<html>", b" ", b'{"a":1} {"b":2}', b"{"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_block_comes_to_what_its_lines_come_to(
+    provider: str, odd: bytes | None, *, broken: bool
+) -> None:
+    """Usual ones among them, and others."""
     subject, shard = of(provider)
     keys = [row_key(0, number) for number in range(17, 24)]
     lines = [answer(provider, row_id(shard, key, 1)) for key in keys]
-    lines[1] = answer(provider, row_id(shard, row_key(0, 99), 1))
-    lines[2] = answer(provider, row_id(a_shard(provider, "01-00002"), keys[2], 1))
-    lines[3] = lines[3].replace(b"fine", b"fi\xffne")
-    lines[4] = lines[4][:-1]
-    given = [*lines[:6], None]
-    found = subject.usual_answers([key.encode() for key in keys], given)
-    assert [each is not None for each in found] == [True, *[False] * 4, True, False]
-    for key, line, each in zip(keys, given, found, strict=True):
-        assert each is None or each.in_full() == subject.answer(key.encode(), line or b"")
+    expected = {key.encode(): line for key, line in zip(keys, lines, strict=True)}
+    lines.insert(3, answer(provider, row_id(a_shard(provider, "01-00002"), keys[2], 1)))
+    lines.insert(5, answer(provider, row_id(shard, "000000-00000000x", 1)))
+    if odd is not None:
+        lines[2:2] = [odd]
+    if broken:
+        lines[-1] = expected[keys[-1].encode()] = lines[-1].replace(b"fine", b"fi\xffne")
+    found = dict(zip(*subject.read(b"\n".join(lines)), strict=True))
+    assert found.keys() == expected.keys()
+    for key, kept in found.items():
+        read = subject.answer(key, expected[key])
+        assert read is not None
+        if isinstance(kept, UsualAnswer):
+            assert kept.in_full() == read
+        else:
+            assert broken
+            assert subject.answer(key, kept) == read
+
+
+def test_a_value_on_two_lines_does_not_move_the_others() -> None:
+    """Nor do two on one line make up for it."""
+    subject, shard = of("openai")
+    first, second, third = (row_key(0, number) for number in (17, 18, 19))
+    whole = {key: answer("openai", row_id(shard, key, 1)) for key in (first, second, third)}
+    failed = answer("openai", row_id(shard, third, 1)).replace(b": 200", b": 500")
+    cut = whole[first].index(b'"response"')
+    for lines in (
+        [whole[first][:cut], whole[first][cut:], whole[second], failed],
+        [whole[first][:cut], whole[first][cut:], whole[second] + b" " + whole[first], failed],
+    ):
+        found = dict(zip(*subject.read(b"\n".join(lines)), strict=True))
+        assert found.get(third.encode()) == failed
+        assert found.keys() <= {second.encode(), third.encode()}
 
 
 def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +165,9 @@ def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch
     line = answer("openai", row_id(shard, KEY, 1))
     monkeypatch.setattr(addressing, "read", None)
     assert subject.better(line, bytes(bytearray(line))) == line
+    usual = subject.read(line)[1][0]
+    assert isinstance(usual, UsualAnswer)
+    assert subject.better(usual, line) is usual
 
 
 def test_the_answer_that_succeeded_stays_else_the_last() -> None:
@@ -154,3 +191,7 @@ def test_the_answer_that_succeeded_stays_else_the_last() -> None:
     assert subject.better(failed, again) == again
     assert subject.better(failed, broken) == failed
     assert subject.better(broken, failed) == failed
+    usual = UsualAnswer(row_id(shard, KEY, 1), b"{}", b"null", 1, 1)
+    assert subject.better(usual, failed) is usual
+    assert subject.better(failed, usual) is usual
+    assert subject.better(good, usual) == good

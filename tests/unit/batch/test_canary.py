@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -40,8 +39,8 @@ class Roomy(TwinDialect):
         said.cut = said.text.startswith(b'"echo cut')
         return said
 
-    def usual_answers(self, lines: Sequence[bytes], group: Group) -> list[UsualAnswer | None]:
-        found = super().usual_answers(lines, group)
+    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
+        found = super().usual_answers(block, group)
         return [None if each and each.text.startswith(b'"echo cut') else each for each in found]
 
 

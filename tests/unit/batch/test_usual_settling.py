@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,11 +113,6 @@ class Told(Addressing):
     def answer(self, key: bytes, line: bytes) -> Answer | None:
         return self._answer
 
-    def usual_answers(
-        self, keys: Sequence[bytes], lines: Sequence[bytes | None]
-    ) -> list[UsualAnswer | None]:
-        return [usual(self._answer)]
-
 
 def usual(answer: Answer) -> UsualAnswer | None:
     usage = answer.usage
@@ -163,7 +157,7 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
         )
         packed = packed[:-1]
         if shorter:
-            harvest.settle_all([KEY.encode()], [packed], [b"the answer"])
+            harvest.settle_all([KEY.encode()], [packed], [usual(answer) or b"the answer"])
         else:
             harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)
         collected = harvest.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +21,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import ProviderFile, ProviderObject, Tag
 from functions.batch.rows import Group
+from functions.batch.streams.lines import rows_of
 from functions.providers.anthropic.client import STATES, AnthropicProvider, make_client
 from functions.providers.anthropic.dialect import API_VERSION
 from tests.support.scripted_server import Server, serve
@@ -219,7 +219,7 @@ def test_what_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             provider.poll("b1")
         with pytest.raises(Unavailable):
-            list(chain.from_iterable(provider.answers(["b1"])))
+            list(rows_of(provider.answers(["b1"])))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_results_come_from_the_base_url_and_are_split_at_newlines_only(
     lines = [b'{"a":"%b"}' % text, b"", b"  ", b'{"b":1}']
     server.reply(f"GET {BATCHES}/b1/results", b"\n".join(lines) + b"\n")
     server.reply(f"GET {BATCHES}/b2/results", b'{"c":1}')
-    assert list(chain.from_iterable(provider.answers(["b1", "b2"]))) == [
+    assert list(rows_of(provider.answers(["b1", "b2"]))) == [
         lines[0],
         lines[3],
         b'{"c":1}',
@@ -305,7 +305,7 @@ def test_results_that_break_off_are_not_taken_for_all(
 ) -> None:
     server.reply(f"GET {BATCHES}/b1/results", b'{"a":1}\n{"b":', content_length="100")
     with pytest.raises(Unavailable):
-        list(chain.from_iterable(provider.answers(["b1"])))
+        list(rows_of(provider.answers(["b1"])))
 
 
 def test_a_batch_that_has_ended_needs_no_cancelling(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from functions.batch.errors import (
 )
 from functions.batch.model import ProviderFile, Shard, Tag
 from functions.batch.rows import Group
+from functions.batch.streams.lines import rows_of
 from functions.providers.anthropic import client as anthropic
 from functions.providers.openai import client as openai
 from functions.providers.running import MANY
@@ -343,7 +343,7 @@ def test_a_batch_without_marks_is_known_by_its_input(server: Server, of_openai: 
 
 def test_a_byte_order_mark_costs_no_answer(server: Server, of_openai: Any) -> None:
     server.reply("GET /v1/files/out/content", b"\xef\xbb\xbf" + ANSWER + b"\n" + ANSWER)
-    assert list(chain.from_iterable(of_openai.answers(["out"]))) == [ANSWER, ANSWER]
+    assert list(rows_of(of_openai.answers(["out"]))) == [ANSWER, ANSWER]
 
 
 def test_a_file_that_is_said_not_to_be_deleted_is_left(server: Server, of_openai: Any) -> None:
@@ -365,9 +365,9 @@ def test_what_is_not_all_of_the_answers_is_asked_for_again(
     server.reply("GET /v1/files/out/content", body)
     server.reply(f"GET {BATCHES}/b/results", body)
     with pytest.raises(Unavailable):
-        list(chain.from_iterable(of_openai.answers(["out"])))
+        list(rows_of(of_openai.answers(["out"])))
     with pytest.raises(Unavailable):
-        list(chain.from_iterable(of_anthropic.answers(["b"])))
+        list(rows_of(of_anthropic.answers(["b"])))
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_what_is_not_all_of_the_answers_is_asked_for_again(
 )
 def test_all_of_the_answers_are_read(server: Server, of_openai: Any, body: bytes) -> None:
     server.reply("GET /v1/files/out/content", body)
-    lines = list(chain.from_iterable(of_openai.answers(["out"])))
+    lines = list(rows_of(of_openai.answers(["out"])))
     assert [line.strip() for line in lines if line.startswith(b"{")] == [ANSWER] * (ANSWER in body)
 
 
@@ -386,7 +386,7 @@ def test_results_are_found_elsewhere_at_the_same_service(
     found = {"id": "b", "results_url": url.format(server=server.url)}
     server.reply(f"GET {BATCHES}/b", found)
     server.reply("GET /elsewhere/b.jsonl", ANSWER)
-    assert list(chain.from_iterable(of_anthropic.answers(["b"]))) == [ANSWER]
+    assert list(rows_of(of_anthropic.answers(["b"]))) == [ANSWER]
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/b.jsonl", "https://127.0.0.1/b"])
@@ -395,7 +395,7 @@ def test_the_key_goes_to_no_other_service(
 ) -> None:
     server.reply(f"GET {BATCHES}/b", {"id": "b", "results_url": url})
     with pytest.raises(ProviderError) as raised:
-        list(chain.from_iterable(of_anthropic.answers(["b"])))
+        list(rows_of(of_anthropic.answers(["b"])))
     assert raised.value.code == "http_404"
 
 

@@ -36,7 +36,7 @@ LONG: dict[str, Callable[[bytes], Answer]] = {
 
 def shortly(provider: str, line: bytes) -> Answer | None:
     """As long as it is usual."""
-    (found,) = DIALECT[provider].usual_answers([line], Group(provider, ENDPOINT, "m"))
+    (found,) = DIALECT[provider].usual_answers(line, Group(provider, ENDPOINT, "m"))
     return None if found is None else found.in_full()
 
 
@@ -154,10 +154,10 @@ def test_other_answers(provider: str, change: tuple[Path, object], *, usual: boo
 def test_embeddings_are_not_usual() -> None:
     line = spelled(templates("vertex")[0][1], ID)
     group = Group("vertex", "embedContent", "m")
-    assert DIALECT["vertex"].usual_answers([line], group) == [None]
+    assert DIALECT["vertex"].usual_answers(line, group) == [None]
     group = Group("openai", "/v1/embeddings", "m")
     line = spelled(templates("openai")[0][1], ID)
-    assert DIALECT["openai"].usual_answers([line], group) == [None]
+    assert DIALECT["openai"].usual_answers(line, group) == [None]
 
 
 VALUES = st.sampled_from(

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
-from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +20,7 @@ from google.protobuf.json_format import ParseError
 from functions.batch import errors
 from functions.batch.model import ProviderFile, Tag
 from functions.batch.rows import Group
+from functions.batch.streams.lines import rows_of
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.failures import translated
 from functions.providers.vertex.names import display_name, labels
@@ -214,7 +214,7 @@ def test_answers_are_read_whatever_their_file_is_called(
 ) -> None:
     address = f"gs://batches/batchdrop/Batchdrop/j/s/1/output/prediction-model-x/{name}"
     monkeypatch.setattr(provider, "_bucket", Chunks({address: [b'{"a": 1}\n{"b"', b": 2}\n\n"]}))
-    assert list(chain.from_iterable(provider.answers([address, NAME]))) == [
+    assert list(rows_of(provider.answers([address, NAME]))) == [
         b'{"a": 1}',
         b'{"b": 2}',
     ]

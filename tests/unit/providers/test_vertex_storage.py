@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from functions.batch.errors import Unavailable
+from functions.batch.streams.lines import rows_of
 from functions.providers.vertex import storage
 from functions.providers.vertex.client import VertexProvider, make_client
 
@@ -55,7 +56,7 @@ def bucket(sent: Sent) -> Iterator[str]:
 def read(url: str) -> list[bytes]:
     with closing(make_client(json.dumps(KEY), url, f"{url}/gcs")) as connection:
         blocks = VertexProvider(connection).answers(["gs://batches/o"])
-        return [line for block in blocks for line in block]
+        return list(rows_of(blocks))
 
 
 @pytest.fixture(autouse=True)
