@@ -172,7 +172,7 @@ class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     at_list: bool = False
 
 
-class UsualAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class UsualAnswer(msgspec.Struct, frozen=True, gc=False):
     """One that succeeded, and was not cut: see `Answer`. `given` and `made` are its tokens of input
     and output; where there is no input, or some tokens have
     a price of their own, `usage` has all of them instead."""

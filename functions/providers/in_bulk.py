@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from functions.batch.rows import UsualAnswer
+from functions.batch.rows import KeptAnswer, UsualAnswer
 
 Answers = list[UsualAnswer | None]
 
 
-def usual_answers(block: bytes, read: Callable[[bytes], Answers]) -> Answers:
-    """One for each line of the block; where all are usual, blank lines may have none. `read` says
-    it of any number of lines, or raises `ValueError` (msgspec's errors are) where one of them is
-    not as it should be: then each is read by itself."""
+def usual_answers(block: bytes, read: Callable[[bytes], Answers]) -> list[KeptAnswer]:
+    """What each line says, or the line itself where that is nothing usual. `read` tells it of any
+    number of lines, or raises `ValueError` (msgspec's errors are) where one of them is not as it
+    should be: then each is read by itself."""
     found = _read(block, read)
-    if found is not None and all(found):
-        return found
+    if found:
+        usual = [answer for answer in found if answer is not None]
+        if len(usual) == len(found):
+            return [*usual]
     lines = block.split(b"\n")
-    if found is not None and _are_in_place(found, lines):
-        return found
-    return [(_read(line, read) or [None])[0] for line in lines]
+    if found and _are_in_place(found, lines):
+        return [answer or line for answer, line in zip(found, lines, strict=True)]
+    kept: list[KeptAnswer] = []
+    for line in lines:
+        usual = [answer for answer in _read(line, read) or [None] if answer is not None]
+        kept += usual or [line]
+    return kept
 
 
 def _are_in_place(found: Answers, lines: list[bytes]) -> bool:
@@ -32,7 +38,11 @@ def _are_in_place(found: Answers, lines: list[bytes]) -> bool:
 
 
 def _read(block: bytes, read: Callable[[bytes], Answers]) -> Answers | None:
+    """None too where a response goes on in another line: it would be several lines of results."""
     try:
-        return read(block)
+        found = read(block)
     except (ValueError, RecursionError):
         return None
+    if [answer for answer in found if answer is not None and b"\n" in answer.response]:
+        return None
+    return found

@@ -21,6 +21,7 @@ from functions.batch.rows import (
     Answer,
     Cut,
     Group,
+    KeptAnswer,
     Limits,
     ParsedRow,
     RowError,
@@ -111,8 +112,8 @@ class TwinDialect:
             error=error,
         )
 
-    def usual_answers(self, block: bytes, group: Group) -> list[UsualAnswer | None]:
-        return [self._usual(line) for line in block.split(b"\n")]
+    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
+        return [self._usual(line) or line for line in block.split(b"\n")]
 
     def _usual(self, line: bytes) -> UsualAnswer | None:
         try:

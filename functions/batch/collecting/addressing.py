@@ -12,6 +12,8 @@ from functions.batch.reading.looking import is_utf8
 from functions.batch.rows import Answer, KeptAnswer, UsualAnswer
 from functions.batch.streams.lines import KEY_LENGTH
 
+_is_key = re.compile(rb"[0-9]{6}-[0-9]{9}").fullmatch
+
 
 class Addressing:
     """Of one shard's answers."""
@@ -32,23 +34,24 @@ class Addressing:
         none, or has another shard's id, is left out: its row, if it has any, counts as unanswered.
         """
         answers = self._usual(block)
-        usual = [answer for answer in answers if answer is not None]
-        if len(usual) == len(answers):
-            keys = self._keys([answer.id for answer in usual])
-            if len(keys) == len(answers):
-                return keys, [*usual]
+        ids = [answer.id for answer in answers if isinstance(answer, UsualAnswer)]
+        keys = self._keys(ids)
+        if len(keys) == len(answers):
+            return keys, answers
         found: list[tuple[bytes, KeptAnswer]] = []
-        lines = block.split(b"\n")
-        for place, answer in enumerate(answers):
-            key = self.key(lines[place]) if answer is None else self._checked(answer.id)
+        for kept in answers:
+            key = self.key(kept) if isinstance(kept, bytes) else self._checked(kept.id)
             if key is not None:
-                found.append((key, answer or lines[place]))
+                found.append((key, kept))
         return [key for key, _ in found], [kept for _, kept in found]
 
-    def _usual(self, block: bytes) -> list[UsualAnswer | None]:
+    def _usual(self, block: bytes) -> list[KeptAnswer]:
         if is_utf8(block):
             return self._dialect.usual_answers(block, self._group)
-        return [None] * (block.count(b"\n") + 1)
+        kept: list[KeptAnswer] = []
+        for line in block.split(b"\n"):
+            kept += self._dialect.usual_answers(line, self._group) if is_utf8(line) else [line]
+        return kept
 
     def _keys(self, ids: list[str]) -> list[bytes]:
         """Those in ids of this shard's; fewer where one is none of them, or odd."""
@@ -69,7 +72,7 @@ class Addressing:
         if (
             begin > 0
             and line.endswith(self._leads, 0, begin)
-            and key[7:].isdigit()
+            and _is_key(key)
             and line.startswith(b"{")
             and line.endswith(b"}")
             and line.count(self._mark) == 1

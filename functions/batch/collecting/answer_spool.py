@@ -17,14 +17,15 @@ from pathlib import Path
 
 import msgspec
 
-from functions.batch.rows import KeptAnswer, UsualAnswer
+from functions.batch.rows import KeptAnswer, Usage, UsualAnswer
 from functions.batch.streams.lines import KEY_LENGTH
 
 _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
-_MOST_HELD = 64 * 1024 * 1024
-"""Bytes of answers in memory: those to a full shard of 50,000 rows are about as many."""
+_MOST_HELD = 96 * 1024 * 1024
+"""Bytes of answers in memory: those to a full shard of 50,000 rows are 75 MiB, if an answer has a
+kilobyte."""
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
@@ -150,8 +151,7 @@ class AnswerSpool:
             drawer.starts.append(drawer.size)
             drawer.positions.append(self._end)
             for key in keys:
-                kept = held[key]
-                answer = kept if isinstance(kept, bytes) else _encode(kept)
+                answer = _stored(held[key])
                 drawer.found[int(key[_THOUSAND:])] = drawer.size << _PLACE | len(answer)
                 drawer.size += len(answer)
                 answers.append(answer)
@@ -194,13 +194,41 @@ def _size(answer: KeptAnswer) -> int:
     return len(answer.response) + len(answer.text) + _BESIDE
 
 
+class _Stored(msgspec.Struct, array_like=True, gc=False):
+    """A usual answer; of a text that stands in its response the place and the length, since answers
+    take no more of the disk than they did of the download."""
+
+    id: str
+    response: bytes
+    text: bytes | tuple[int, int]
+    given: int
+    made: int
+    usage: Usage | None
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(UsualAnswer).decode
+_decode = msgspec.msgpack.Decoder(_Stored).decode
+
+
+def _stored(answer: KeptAnswer) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    at = answer.response.find(answer.text)
+    text = answer.text if at < 0 else (at, len(answer.text))
+    return _encode(
+        _Stored(answer.id, answer.response, text, answer.given, answer.made, answer.usage)
+    )
 
 
 def _loaded(data: bytes) -> KeptAnswer:
     """As it was before it was written."""
-    return _decode(data) if data[0] == _READ else data
+    if data[0] != _READ:
+        return data
+    found = _decode(data)
+    text = found.text
+    if isinstance(text, tuple):
+        text = found.response[text[0] :][: text[1]]
+    return UsualAnswer(found.id, found.response, text, found.given, found.made, found.usage)
 
 
 def _span(where: int) -> tuple[int, int]:

@@ -48,17 +48,19 @@ class Leg:
         are of no interest."""
         position = start
         for chunk in chunks:
-            for at in range(0, len(chunk), _LOOK):
-                piece = chunk[at : at + _LOOK]
-                newline = piece.rfind(b"\n") + 1
-                stopped = position + newline
-                if newline and stopped > start + 1 and self._is_over(position - start):
-                    yield piece[:newline]
-                    if end is None or stopped < end:
-                        self.rest = Rest(offset=stopped)
-                    return
+            at = 0
+            while at < len(chunk):
+                # Whole lines, as far as there are some: those that are cut cost more to read.
+                until = 1 + chunk.rfind(b"\n", at, at + _LOOK) or at + _LOOK
+                piece = chunk[at:until]
+                at = until
+                begun, position = position, position + len(piece)
                 yield piece
-                position += len(piece)
+                ends = piece.endswith(b"\n") and position > start + 1
+                if ends and self._is_over(begun - start):
+                    if end is None or position < end:
+                        self.rest = Rest(offset=position)
+                    return
 
     def records(self, table: Table, records: Iterator[Row]) -> Iterator[Row]:
         """Whatever is made of a table's records, one by one."""

@@ -31,6 +31,12 @@ _LEAST_REACH, _MOST_REACH = 4_096, 1 << 20
 _MOST = 4
 """An input whose rows take turns between more of them is read row by row."""
 
+_RUNS = 64
+_SHORT = 4
+_PAUSE = 1_000
+"""After so many runs with fewer rows than this on average that ended before their block did, so
+many rows are read one by one."""
+
 LimitsOf = Callable[[Group, Dialect], Limits]
 
 _text = msgspec.json.Decoder(str).decode
@@ -69,7 +75,7 @@ class Mould:
     def __init__(self, dialect: Dialect, cut: Cut, line: bytes, shape: Shape, prefix: str) -> None:
         self.dialect = dialect
         self.group: Group = cut.row.group
-        self._shape = shape
+        self.shape = shape
         self._separator = b"%b\n%b" % (shape.tail, shape.head)
         self._around = len(shape.head) + len(shape.tail)
         self._weight = cut.row.weight
@@ -85,12 +91,12 @@ class Mould:
     def take(self, block: bytes, at: int, number: int, most_bytes: int) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
         has this number. None if there is none."""
-        if not block.startswith(self._shape.head, at):
+        if not block.startswith(self.shape.head, at):
             return None
         until = self._window(block, at)
-        pieces = self._pieces(block[at + len(self._shape.head) : until], most_bytes)
+        pieces = self._pieces(block[at + len(self.shape.head) : until], most_bytes)
         raws = self._cut(pieces)
-        gaps = self._shape.gaps
+        gaps = self.shape.gaps
         texts = _decoded(raws)
         taken = len(texts) // gaps
         del texts[taken * gaps :], raws[taken * gaps :], pieces[taken:]
@@ -103,10 +109,10 @@ class Mould:
         packed = [b""] * (2 * taken)
         packed[::2] = self._heads(number, tokens, raws)
         packed[1::2] = pieces
-        packed[0] = packed[0][len(self._shape.tail) + 1 :]
-        packed.append(self._shape.tail + b"\n")
-        if self._alone and self._shape.named is not None:
-            size -= sum(map(len, raws[self._shape.named :: gaps])) + 2 * taken
+        packed[0] = packed[0][len(self.shape.tail) + 1 :]
+        packed.append(self.shape.tail + b"\n")
+        if self._alone and self.shape.named is not None:
+            size -= sum(map(len, raws[self.shape.named :: gaps])) + 2 * taken
         return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
 
     def _window(self, block: bytes, at: int) -> int:
@@ -121,13 +127,15 @@ class Mould:
 
     def _pieces(self, lines: bytes, most_bytes: int) -> list[bytes]:
         """What stands between head and tail of each line, the first without its head, up to the
-        first that has not both. There may be a newline in the last piece, or another line's head:
-        it is no string then."""
+        first that has not both."""
         pieces = lines.split(self._separator)
-        if pieces[-1].endswith(self._shape.tail):
-            pieces[-1] = pieces[-1][: len(pieces[-1]) - len(self._shape.tail)]
-        else:
-            pieces.pop()
+        if b"\n" in b"".join(pieces):
+            # Behind the line that this one begins with there are others, which do not fit.
+            odd = next(place for place, piece in enumerate(pieces) if b"\n" in piece)
+            pieces[odd:] = [pieces[odd].partition(b"\n")[0]]
+        last = pieces.pop()
+        if last.endswith(self.shape.tail):
+            pieces.append(last[: len(last) - len(self.shape.tail)])
         most = most_bytes - self._beyond - self._around
         if pieces and max(map(len, pieces)) > most:
             return [*takewhile(lambda piece: len(piece) <= most, pieces)]
@@ -138,12 +146,12 @@ class Mould:
         form = self._form
         if not self._id_at:
             return [form % numbers for numbers in zip(count(number), tokens, strict=False)]
-        lengths = [len(raw) + 2 for raw in raws[:: self._shape.gaps]]
+        lengths = [len(raw) + 2 for raw in raws[:: self.shape.gaps]]
         return [form % numbers for numbers in zip(count(number), tokens, lengths, strict=False)]
 
     def _cut(self, pieces: list[bytes]) -> list[bytes]:
         """What stands in the gaps, without the quotes around it."""
-        inner = self._shape.inner
+        inner = self.shape.inner
         if not inner:
             return pieces[:]
         return (len(inner) == 1 and _at_one_place(pieces, inner[0])) or self._searched(pieces)
@@ -155,7 +163,7 @@ class Mould:
         add = raws.append
         for piece in pieces:
             begin = 0
-            for until in self._shape.inner:
+            for until in self.shape.inner:
                 end = piece.find(b'"', begin)
                 while end >= 0 and not (
                     piece.startswith(until, end) and piece[end - 1] != _BACKSLASH
@@ -171,9 +179,9 @@ class Mould:
     def _tokens(self, texts: list[str], raws: list[bytes], number: int) -> list[int]:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows
         are in several scripts, the tokens of a character differ by more than those of a byte."""
-        many = self._shape.gaps
-        columns = [list(map(len, raws[place::many])) for place in self._shape.texts]
-        fixed = self._shape.fixed
+        many = self.shape.gaps
+        columns = [list(map(len, raws[place::many])) for place in self.shape.texts]
+        fixed = self.shape.fixed
         if not columns:
             return [round(fixed)] * (len(texts) // many)
         lengths = list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
@@ -181,8 +189,8 @@ class Mould:
         return [round(fixed + tokens) for tokens in weighed]
 
     def _text_tokens(self, texts: list[str], row: int) -> float:
-        first = row * self._shape.gaps
-        return sum([text_tokens(texts[first + place]) for place in self._shape.texts])
+        first = row * self.shape.gaps
+        return sum([text_tokens(texts[first + place]) for place in self.shape.texts])
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -222,6 +230,10 @@ class Moulds:
         self._known: list[Mould] = []
         self._before = b""
         self._missed = 0
+        self._runs = 0
+        self._rows = 0
+        self._pause = _PAUSE
+        self._left_alone = 0
 
     def take(
         self, block: bytes, at: int, number: int, limits_of: LimitsOf
@@ -235,16 +247,35 @@ class Moulds:
                 self._missed = 0
                 if place:
                     known.insert(0, known.pop(place))
+                if run.until <= len(block):
+                    self._count(run.rows)
                 return mould, run
         return None
 
+    def _count(self, rows: int) -> None:
+        """Where rows take turns, to read each by itself is faster: no mould is looked for, for some
+        time, and for longer each time that this is found again."""
+        self._runs += 1
+        self._rows += rows
+        if self._runs == _RUNS:
+            if self._rows < _SHORT * _RUNS:
+                self._known.clear()
+                self._left_alone = self._pause
+                self._pause *= 2
+            else:
+                self._pause = _PAUSE
+            self._runs = self._rows = 0
+
     def learn(self, line: bytes, dialect: Dialect) -> None:
         """From a usual row that fitted none; less and less often, if nothing comes of it."""
+        if self._left_alone:
+            self._left_alone -= 1
+            return
         before, self._before = self._before, line
         self._missed += 1
         if before and not self._missed & (self._missed - 1):
             made = mould_of(line, before, dialect, self._prefix)
-            if made is not None:
+            if made is not None and all(made.shape != each.shape for each in self._known):
                 self._known = [made, *self._known[: _MOST - 1]]
 
 

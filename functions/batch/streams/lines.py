@@ -44,20 +44,21 @@ def line_blocks(
     held = 0
     dropped = 0
     for chunk in chunks:
-        at = chunk.find(b"\n") + 1
-        if at:
+        whole = chunk.rfind(b"\n") + 1
+        at = 0
+        if pending and whole:
+            at = chunk.find(b"\n") + 1
             first = b"".join((*pending, chunk[: at - 1]))
             yield _bounded(first, dropped, max_bytes)
             pending, held, dropped = [], 0, 0
-            whole = chunk.rfind(b"\n") + 1
-            while at < whole:
-                until = 1 + chunk.rfind(b"\n", at, at + BLOCK_BYTES) or 1 + chunk.find(b"\n", at)
-                block = chunk[at : until - 1]
-                if len(block) <= max_bytes:
-                    yield block
-                else:
-                    yield from (_bounded(line, 0, max_bytes) for line in block.split(b"\n"))
-                at = until
+        while at < whole:
+            until = 1 + chunk.rfind(b"\n", at, at + BLOCK_BYTES) or 1 + chunk.find(b"\n", at)
+            block = chunk[at : until - 1]
+            if len(block) <= max_bytes:
+                yield block
+            else:
+                yield from (_bounded(line, 0, max_bytes) for line in block.split(b"\n"))
+            at = until
         tail = chunk[at:]
         if held > max_bytes:
             dropped += len(tail)

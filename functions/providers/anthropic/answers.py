@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
 from functions.providers.content import record
 from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens, told
@@ -143,8 +143,9 @@ _message = msgspec.json.Decoder(_Message)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
-def usual(block: bytes) -> list[UsualAnswer | None]:
-    """What `parse` says of each line, where it is an answer that succeeded and was not cut."""
+def usual(block: bytes) -> list[KeptAnswer]:
+    """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
+    the line."""
     return usual_answers(block, _usual_answers)
 
 

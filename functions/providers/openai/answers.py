@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
 from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens, told
 
@@ -139,10 +139,11 @@ _error_alone = msgspec.json.Decoder(_ErrorAlone)
 _string = msgspec.json.Decoder(str)
 
 
-def usual(block: bytes, endpoint: str) -> list[UsualAnswer | None]:
-    """What `parse` says of each line, where it is an answer that succeeded and was not cut."""
+def usual(block: bytes, endpoint: str) -> list[KeptAnswer]:
+    """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
+    the line."""
     if endpoint not in _WITH_TEXT:
-        return [None] * (block.count(b"\n") + 1)
+        return [*block.split(b"\n")]
     return usual_answers(block, _usual_answers)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
 from functions.providers.in_bulk import usual_answers
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
@@ -138,9 +138,9 @@ _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
 
 
-def usual(block: bytes) -> list[UsualAnswer | None]:
-    """What `parse` says of each line, where it generated something and was not cut. Not for answers
-    to embedding requests."""
+def usual(block: bytes) -> list[KeptAnswer]:
+    """What `parse` says of each line, where it generated something and was not cut; else the line.
+    Not for answers to embedding requests."""
     return usual_answers(block, _usual_answers)
 
 

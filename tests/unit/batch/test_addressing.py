@@ -145,19 +145,43 @@ def test_a_block_comes_to_what_its_lines_come_to(
 
 
 def test_a_value_on_two_lines_does_not_move_the_others() -> None:
-    """Nor do two on one line make up for it."""
+    """Nor do two on one line make up for it: each counts, as both were paid."""
     subject, shard = of("openai")
     first, second, third = (row_key(0, number) for number in (17, 18, 19))
     whole = {key: answer("openai", row_id(shard, key, 1)) for key in (first, second, third)}
     failed = answer("openai", row_id(shard, third, 1)).replace(b": 200", b": 500")
     cut = whole[first].index(b'"response"')
-    for lines in (
-        [whole[first][:cut], whole[first][cut:], whole[second], failed],
-        [whole[first][:cut], whole[first][cut:], whole[second] + b" " + whole[first], failed],
+    broken = [whole[first][:cut], whole[first][cut:]]
+    for lines, keys in (
+        ([*broken, whole[second], failed], [second, third]),
+        ([*broken, whole[second] + b" " + whole[first], failed], [first, second, third]),
     ):
         found = dict(zip(*subject.read(b"\n".join(lines)), strict=True))
         assert found.get(third.encode()) == failed
-        assert found.keys() <= {second.encode(), third.encode()}
+        assert sorted(found) == [key.encode() for key in keys]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("others", [[], ["fine"], ["fine", "fi\tne"]])
+def test_no_response_has_a_newline(provider: str, others: list[str]) -> None:
+    """It would be several lines of results."""
+    subject, shard = of(provider)
+    keys = [row_key(0, number) for number in range(17, 20)]
+    printed = json.dumps(json.loads(answer(provider, row_id(shard, keys[0], 1))), indent=1).encode()
+    lines = [
+        answer(provider, row_id(shard, key, 1), text)
+        for key, text in zip(keys[1:], others, strict=False)
+    ]
+    found, kept = subject.read(b"\n".join([printed, *lines]))
+    assert found == [key.encode() for key in keys[1:]][: len(others)]
+    assert not [each for each in kept if isinstance(each, UsualAnswer) and b"\n" in each.response]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_an_id_with_bytes_that_are_no_text_is_nobody_s(provider: str) -> None:
+    subject, shard = of(provider)
+    line = answer(provider, row_id(shard, KEY, 1)).replace(b"r000000-", b"r\xff00000-")
+    assert subject.read(line) == ([], [])
 
 
 def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

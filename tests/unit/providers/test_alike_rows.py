@@ -389,6 +389,44 @@ def test_a_file_of_two_kinds_has_two_moulds() -> None:
     assert whole < 20
 
 
+@pytest.mark.parametrize("between", [b"", b" ", b"{}"])
+def test_rows_before_another_line_fit_too(between: bytes) -> None:
+    rows = [line_of("openai", b"id-%d" % n, b"a %d" % n, b"b", b"") for n in range(12)]
+    mould = mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-")
+    assert mould is not None
+    block = b"\n".join([*rows[:5], between, *rows[5:7], between, *rows[7:]])
+    at, taken = 0, []
+    while at < len(block):
+        run = mould.take(block, at, 0, 1 << 30)
+        assert run is not None
+        taken.append(run.rows)
+        at = run.until + len(between) + 1
+    assert taken == [5, 2, 5]
+
+
+def test_rows_that_take_turns_are_read_one_by_one() -> None:
+    """Which is faster than to look for the mould of each; and looked at again some time later."""
+    limits_of = lambda group, dialect: dialect.limits(group)  # noqa: E731
+    dialect = BY_NAME["openai"]
+    moulds = Moulds("000000-")
+
+    def taken(block: bytes) -> int:
+        found = moulds.take(block, 0, 0, limits_of)
+        if found is None:
+            moulds.learn(block.partition(b"\n")[0], dialect)
+        return 0 if found is None else found[1].rows
+
+    def of_kind(kind: int, number: int) -> bytes:
+        return line_of("openai", b"id-%d" % number, b"x", b"b", b',"max_tokens":%d' % kind)
+
+    found = [taken(of_kind(n % 2, n) + b"\n" + of_kind(1 - n % 2, n)) for n in range(1_000)]
+    assert sum(found) < 100
+    assert not any(found[200:])
+    alike = b"\n".join(of_kind(1, n) for n in range(50))
+    found = [taken(alike) for _ in range(2_000)]
+    assert found[-1] == 50
+
+
 @pytest.mark.parametrize("custom_id", [b"5", b"0.5", b"false", b"[]", b"{}"])
 def test_an_id_that_is_no_string_is_not_passed_over_for_another(custom_id: bytes) -> None:
     rows = [
