@@ -8,11 +8,16 @@ from functions.batch.rows import KeptAnswer, UsualAnswer
 
 Answers = list[UsualAnswer | None]
 
+_LARGE = 256 * 1024
+"""Bytes. A line of more stays one: what it says would be in memory twice, as response and text."""
+
 
 def usual_answers(block: bytes, read: Callable[[bytes], Answers]) -> list[KeptAnswer]:
     """What each line says, or the line itself where that is nothing usual. `read` tells it of any
     number of lines, or raises `ValueError` (msgspec's errors are) where one of them is not as it
     should be: then each is read by itself."""
+    if len(block) > _LARGE:
+        return [*block.split(b"\n")]
     found = _read(block, read)
     if found:
         usual = [answer for answer in found if answer is not None]

@@ -23,7 +23,7 @@ from functions.batch.streams.lines import KEY_LENGTH
 _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
-_MOST_HELD = 96 * 1024 * 1024
+_MOST_HELD = 80 * 1024 * 1024
 """Bytes of answers in memory: those to a full shard of 50,000 rows are 75 MiB, if an answer has a
 kilobyte."""
 

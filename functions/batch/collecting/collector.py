@@ -1,7 +1,8 @@
 """Harvests a shard: every row of it ends as a finished line or goes again.
 
 The remainder is rows sent minus rows answered; what a provider says of its own counts is not
-asked. Answers come in any order: they are kept as they came, and read in the order of the rows.
+asked. Answers come in any order: they are kept, as what they say where they are usual ones, and
+taken in the order of the rows.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _LEAST_REACH, _MOST_REACH = 4_096, 1 << 20
 """Bytes of lines that are looked at together."""
 
 _MOST = 4
-"""An input whose rows take turns between more of them is read row by row."""
+"""Of them are known at a time."""
 
 _RUNS = 64
 _SHORT = 4

@@ -1,4 +1,4 @@
-"""Whose answer a line is, told without reading it, and found out when it is read."""
+"""Whose answer a line is: usual ones are read at once, of others no more than their id."""
 
 from __future__ import annotations
 
@@ -175,6 +175,18 @@ def test_no_response_has_a_newline(provider: str, others: list[str]) -> None:
     found, kept = subject.read(b"\n".join([printed, *lines]))
     assert found == [key.encode() for key in keys[1:]][: len(others)]
     assert not [each for each in kept if isinstance(each, UsualAnswer) and b"\n" in each.response]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("size", [1_000, 1_000_000])
+def test_a_large_answer_is_kept_as_it_came(provider: str, size: int) -> None:
+    """What it says is its response and, once more, its text."""
+    subject, shard = of(provider)
+    large = answer(provider, row_id(shard, KEY, 1), text="x" * size)
+    keys, (kept,) = subject.read(large)
+    assert keys == [KEY.encode()]
+    assert isinstance(kept, UsualAnswer) == (size == 1_000)
+    assert subject.answer(KEY.encode(), large) is not None
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
