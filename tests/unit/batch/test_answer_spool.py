@@ -136,3 +136,18 @@ def test_a_call_takes_up_what_another_has_read(
                 data = spool.path.read_bytes()
                 for key in expected:
                     assert next(spool.find_all([key])) == [expected[key]]
+
+
+def test_answers_take_no_more_disk_than_they_had_bytes() -> None:
+    """Their texts stand in their responses."""
+    text = b'"%b"' % (b"word " * 400)
+    usual = UsualAnswer("an id", b'{"content":%b}' % text, text, 300, 400)
+    keys = [row_key(0, row).encode() for row in range(50)]
+    with (
+        TemporaryDirectory() as directory,
+        patch.object(answer_spool, "_MOST_HELD", 0),
+        closing(AnswerSpool(Path(directory), better)) as spool,
+    ):
+        add(spool, [(key, usual) for key in keys])
+        assert spool.path.stat().st_size < 50 * 1.05 * len(usual.response)
+        assert [*chain.from_iterable(spool.find_all(keys))] == [usual] * 50
