@@ -13,7 +13,7 @@ Of the texts some are weighed for all: see `functions.batch.reading.shares`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count, takewhile
 
@@ -42,6 +42,7 @@ LimitsOf = Callable[[Group, Dialect], Limits]
 _text = msgspec.json.Decoder(str).decode
 _strings = msgspec.json.Decoder(list[str]).decode
 _BACKSLASH = ord("\\")
+_QUOTES = 2
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -71,6 +72,13 @@ class Run(msgspec.Struct, frozen=True):
     until: int
 
 
+class Gaps(msgspec.Struct, frozen=True):
+    """What stands in the gaps of lines, by gap: the texts, and how many bytes each has there."""
+
+    texts: list[list[str]]
+    lengths: list[list[int]]
+
+
 class Mould:
     def __init__(self, dialect: Dialect, cut: Cut, line: bytes, shape: Shape, prefix: str) -> None:
         self.dialect = dialect
@@ -94,25 +102,27 @@ class Mould:
         if not block.startswith(self.shape.head, at):
             return None
         until = self._window(block, at)
-        pieces = self._pieces(block[at + len(self.shape.head) : until], most_bytes)
-        raws = self._cut(pieces)
-        gaps = self.shape.gaps
-        texts = _decoded(raws)
-        taken = len(texts) // gaps
-        del texts[taken * gaps :], raws[taken * gaps :], pieces[taken:]
+        pieces = self._pieces(block, at + len(self.shape.head), until, most_bytes)
+        gaps = self._gaps(pieces)
+        if gaps is None:
+            pieces = self._before_others(pieces)
+            gaps = self._gaps(pieces)
+            assert gaps is not None  # no newline is left among them
+        taken = len(gaps.lengths[0])
+        del pieces[taken:]
         size = sum(map(len, pieces)) + taken * self._around
         end = at + size + taken
         self._reach = min(max(_LEAST_REACH, 4 * self._reach if end > until else size), _MOST_REACH)
         if not taken:
             return None
-        tokens = self._tokens(texts, raws, number)
+        tokens = self._tokens(gaps, number)
         packed = [b""] * (2 * taken)
-        packed[::2] = self._heads(number, tokens, raws)
+        packed[::2] = self._heads(number, tokens, gaps)
         packed[1::2] = pieces
         packed[0] = packed[0][len(self.shape.tail) + 1 :]
         packed.append(self.shape.tail + b"\n")
         if self._alone and self.shape.named is not None:
-            size -= sum(map(len, raws[self.shape.named :: gaps])) + 2 * taken
+            size -= sum(gaps.lengths[self.shape.named]) + 2 * taken
         return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
 
     def _window(self, block: bytes, at: int) -> int:
@@ -125,40 +135,64 @@ class Mould:
             until = block.find(b"\n", at)
         return until if until >= 0 else len(block)
 
-    def _pieces(self, lines: bytes, most_bytes: int) -> list[bytes]:
-        """What stands between head and tail of each line, the first without its head, up to the
-        first that has not both."""
-        pieces = lines.split(self._separator)
-        if b"\n" in b"".join(pieces):
-            # Behind the line that this one begins with there are others, which do not fit.
-            odd = next(place for place, piece in enumerate(pieces) if b"\n" in piece)
-            pieces[odd:] = [pieces[odd].partition(b"\n")[0]]
-        last = pieces.pop()
-        if last.endswith(self.shape.tail):
-            pieces.append(last[: len(last) - len(self.shape.tail)])
+    def _pieces(self, block: bytes, begin: int, until: int, most_bytes: int) -> list[bytes]:
+        """What stands between head and tail of each line, the first without its head. Behind a line
+        that begins with this head there may be others, up to the next head."""
+        tail = self.shape.tail
+        if block.endswith(tail, begin, until):
+            pieces = block[begin : until - len(tail)].split(self._separator)
+        else:
+            pieces = self._before_others(block[begin:until].split(self._separator))
         most = most_bytes - self._beyond - self._around
-        if pieces and max(map(len, pieces)) > most:
+        if until - begin > most:
             return [*takewhile(lambda piece: len(piece) <= most, pieces)]
         return pieces
 
-    def _heads(self, number: int, tokens: list[int], raws: list[bytes]) -> list[bytes]:
+    def _before_others(self, pieces: list[bytes]) -> list[bytes]:
+        """Those of lines that fit one behind the other; the last piece is without its tail, or is
+        followed by other lines."""
+        tail = self.shape.tail
+        last = next((at for at, piece in enumerate(pieces) if b"\n" in piece), len(pieces) - 1)
+        line = pieces[last].partition(b"\n")[0]
+        return pieces[:last] + ([line[: len(line) - len(tail)]] if line.endswith(tail) else [])
+
+    def _heads(self, number: int, tokens: list[int], gaps: Gaps) -> list[bytes]:
         """What stands before the pieces, from the row with this number on."""
         form = self._form
         if not self._id_at:
             return [form % numbers for numbers in zip(count(number), tokens, strict=False)]
-        lengths = [len(raw) + 2 for raw in raws[:: self.shape.gaps]]
+        lengths = map(_QUOTES.__add__, gaps.lengths[0])
         return [form % numbers for numbers in zip(count(number), tokens, lengths, strict=False)]
 
-    def _cut(self, pieces: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, without the quotes around it."""
-        inner = self.shape.inner
-        if not inner:
-            return pieces[:]
-        return (len(inner) == 1 and _at_one_place(pieces, inner[0])) or self._searched(pieces)
+    def _gaps(self, pieces: list[bytes]) -> Gaps | None:
+        """None where another line stands among them."""
+        many = self.shape.gaps
+        raws = pieces[:] if many == 1 else self._at_one_place(pieces) or self._searched(pieces)
+        texts = _decoded(raws)
+        if texts is None:
+            return None
+        del texts[len(texts) // many * many :], raws[len(texts) // many * many :]
+        return Gaps(
+            [texts[place::many] for place in range(many)],
+            [[*map(len, raws[place::many])] for place in range(many)],
+        )
+
+    def _at_one_place(self, pieces: list[bytes]) -> list[bytes]:
+        """What stands in two gaps, where the second begins at the same place in each line, as it
+        does behind ids of one length; nothing otherwise."""
+        between = self.shape.inner[0]
+        begin = pieces[0].find(between) if pieces and self.shape.gaps == 2 else -1
+        if begin <= 0 or [piece for piece in pieces if not piece.startswith(between, begin)]:
+            return []
+        end = begin + len(between)
+        raws = [b""] * (2 * len(pieces))
+        raws[::2] = [piece[:begin] for piece in pieces]
+        raws[1::2] = [piece[end:] for piece in pieces]
+        return raws
 
     def _searched(self, pieces: list[bytes]) -> list[bytes]:
-        """Up to the next quote that no backslash stands before, or a later such one, behind which
-        the mould goes on."""
+        """What stands in the gaps, without the quotes around it: up to the next quote that no
+        backslash stands before, or a later such one, behind which the mould goes on."""
         raws: list[bytes] = []
         add = raws.append
         for piece in pieces:
@@ -176,21 +210,17 @@ class Mould:
             add(piece[begin:])
         return raws
 
-    def _tokens(self, texts: list[str], raws: list[bytes], number: int) -> list[int]:
+    def _tokens(self, gaps: Gaps, number: int) -> list[int]:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows
         are in several scripts, the tokens of a character differ by more than those of a byte."""
-        many = self.shape.gaps
-        columns = [list(map(len, raws[place::many])) for place in self.shape.texts]
         fixed = self.shape.fixed
+        columns = [gaps.lengths[place] for place in self.shape.texts]
         if not columns:
-            return [round(fixed)] * (len(texts) // many)
-        lengths = list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
-        weighed = shared_tokens(lengths, partial(self._text_tokens, texts), number=number)
+            return [round(fixed)] * len(gaps.lengths[0])
+        lengths = [*map(sum, zip(*columns, strict=True))] if len(columns) > 1 else columns[0]
+        texts = [gaps.texts[place] for place in self.shape.texts]
+        weighed = shared_tokens(lengths, partial(_weigh, texts), number=number)
         return [round(fixed + tokens) for tokens in weighed]
-
-    def _text_tokens(self, texts: list[str], row: int) -> float:
-        first = row * self.shape.gaps
-        return sum([text_tokens(texts[first + place]) for place in self.shape.texts])
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -209,17 +239,12 @@ class Mould:
         )
 
 
-def _at_one_place(pieces: list[bytes], between: bytes) -> list[bytes]:
-    """What stands before and behind these bytes, where they have the same place in each piece, as
-    they have behind ids of one length; nothing otherwise."""
-    begin = pieces[0].find(between) if pieces else -1
-    if begin <= 0 or [piece for piece in pieces if not piece.startswith(between, begin)]:
-        return []
-    end = begin + len(between)
-    raws = [b""] * (2 * len(pieces))
-    raws[::2] = [piece[:begin] for piece in pieces]
-    raws[1::2] = [piece[end:] for piece in pieces]
-    return raws
+def _weigh(texts: list[list[str]], rows: Iterable[int]) -> list[float]:
+    """The tokens of these rows."""
+    if len(texts) == 1:
+        (one,) = texts
+        return [text_tokens(one[row]) for row in rows]
+    return [sum([text_tokens(each[row]) for each in texts]) for row in rows]
 
 
 class Moulds:
@@ -279,13 +304,16 @@ class Moulds:
                 self._known = [made, *self._known[: _MOST - 1]]
 
 
-def _decoded(raws: list[bytes]) -> list[str]:
-    """The strings, up to the first that is none, or holds a NUL, which no provider takes.
+def _decoded(raws: list[bytes]) -> list[str] | None:
+    """The strings, up to the first that is none, or holds a NUL, which no provider takes. None
+    where there is a newline in one.
 
     Where none ends with a backslash, together they have two quotes or more for each that are not
     escaped. As many strings as raws can therefore only be these.
     """
     joined = b'["%b"]' % b'","'.join(raws)
+    if b"\n" in joined:
+        return None
     escapes = b"\\" in joined
     if raws and not (escapes and b"\\" in b"".join([raw[-1:] for raw in raws])):
         try:

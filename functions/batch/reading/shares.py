@@ -20,22 +20,25 @@ _PART = 8
 _LONG = 4
 """Times the average."""
 
+Weigh = Callable[[Iterable[int]], list[float]]
+"""The tokens of rows, which it is asked for by their places."""
+
 _GOLDEN = 0.618_033_988_749_895
 
 
-def shared_tokens(lengths: list[int], weigh: Callable[[int], float], *, number: int) -> list[float]:
-    """Of each row. `weigh` is asked by place; `number` is the number of the first row."""
+def shared_tokens(lengths: list[int], weigh: Weigh, *, number: int) -> list[float]:
+    """Of each row; `number` is the number of the first one."""
     if number < FIRST:
-        return [*map(weigh, range(len(lengths)))]
+        return weigh(range(len(lengths)))
     long = _LONG * sum(lengths) / len(lengths)
-    alone: dict[int, float] = {}
+    alone: list[int] = []
     if max(lengths) > long:
-        alone = {row: weigh(row) for row, length in enumerate(lengths) if length > long}
-    some = [row for row in _some_of(len(lengths), number) if row not in alone]
-    known = sum(lengths[row] for row in some)
-    each = sum(map(weigh, some)) / known if known else 0.0
+        alone = [row for row, length in enumerate(lengths) if length > long]
+    some = [row for row in _some_of(len(lengths), number) if not alone or lengths[row] <= long]
+    known = sum([lengths[row] for row in some])
+    each = sum(weigh(some)) / known if known else 0.0
     tokens = [each * length for length in lengths]
-    for row, own in alone.items():
+    for row, own in zip(alone, weigh(alone), strict=True):
         tokens[row] = own
     return tokens
 
