@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from bench.shapes import PROVIDERS
+from infra.allocator import ALLOCATOR
 
 STEPS = ("shard", "collect", "assemble")
 WORDS = {"shard": "sharding", "collect": "collecting", "assemble": "assembling"}
@@ -95,7 +96,8 @@ def measure(step: str, provider: str, folder: Path, rows: int, runs: int) -> dic
 def in_a_process(step: str, provider: str, folder: Path, rows: int, runs: int) -> dict[str, Any]:
     order = [sys.executable, "-m", "bench.rows", "--step", step, "--folder", str(folder)]
     order += ["--provider", provider, "--rows", str(rows), "--runs", str(runs)]
-    done = subprocess.run(order, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {**os.environ, **ALLOCATOR}
+    done = subprocess.run(order, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout)
 
 

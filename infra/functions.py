@@ -12,6 +12,7 @@ from constructs import Construct
 
 from functions.settings import Environment
 from infra.acknowledgments import acknowledge
+from infra.allocator import ALLOCATOR
 from infra.bundling import Bundle, BundleName
 from infra.config import Config
 
@@ -51,6 +52,7 @@ class Platform:
         return {
             "POWERTOOLS_SERVICE_NAME": self.config.stack_name,
             "POWERTOOLS_LOG_LEVEL": "INFO",
+            **ALLOCATOR,
         }
 
 

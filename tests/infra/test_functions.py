@@ -11,6 +11,7 @@ import pytest
 
 from functions import settings
 from functions.aws.metrics import EmbeddedMetrics
+from infra.allocator import ALLOCATOR
 from infra.config import RUNNING_PYTHON, Config
 from infra.providers import Provider, providers
 from tests.infra.deployed import Deployed, flat, listed
@@ -75,8 +76,8 @@ def test_an_environment_is_what_its_handler_reads(deployed: Deployed, name: str)
     }
     kind: type[settings.Environment] = getattr(settings, SETTINGS[name])
     kind.from_env(variables)
-    own = {key for key in variables if not key.startswith("POWERTOOLS_")}
-    assert own == {field.upper() for field in kind.__struct_fields__}
+    others = {key for key in variables if key.startswith("POWERTOOLS_")} | ALLOCATOR.keys()
+    assert variables.keys() - others == {field.upper() for field in kind.__struct_fields__}
 
 
 def test_the_configuration_reaches_the_functions(synthesize: Callable[..., Deployed]) -> None:
