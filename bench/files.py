@@ -21,10 +21,10 @@ PIECE = 8 * 1024 * 1024
 """As S3 is read and written in production."""
 
 
-def pieces(path: Path, start: int = 0) -> Iterator[bytes]:
+def pieces(path: Path, start: int = 0, size: int = PIECE) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as file:
         file.seek(start)
-        while piece := file.read(PIECE):
+        while piece := file.read(size):
             yield piece
 
 

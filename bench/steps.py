@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import msgspec
 
-from bench.files import FileInputs, FileObjects, pieces
+from bench.files import PIECE, FileInputs, FileObjects, pieces
 from bench.shapes import spelled, templates
 from functions.batch.model import Job, Shard, now
 from functions.batch.ports import Provider
-from functions.batch.sending.shard_files import row_id, shard_rows
+from functions.batch.sending.shard_files import row_id, shard_rows, write_requests
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.downloads import answer_blocks
 from tests.support.driver import World
@@ -33,13 +33,18 @@ MODELS = {
     "vertex": "gemini-2.5-flash",
 }
 
+_STREAMED = {"openai": 1 << 20, "anthropic": 1 << 20}
+
 
 class PreparedAnswers:
-    """A provider whose outputs are files, streamed as its SDK would."""
+    """A provider whose outputs are files, in such pieces as its client has them streamed."""
+
+    def __init__(self, provider: str) -> None:
+        self._size = _STREAMED.get(provider, PIECE)
 
     def answers(self, outputs: Sequence[str]) -> Iterator[bytes]:
         for output in outputs:
-            yield from answer_blocks(pieces(Path(output)), "The provider")
+            yield from answer_blocks(pieces(Path(output), size=self._size), "The provider")
 
 
 class Saved(msgspec.Struct):
@@ -62,7 +67,7 @@ class Bench:
         self.input.parent.mkdir(exist_ok=True)
         self.world = World(
             dialects=DIALECTS,
-            providers={provider: lambda: cast("Provider", PreparedAnswers())},
+            providers={provider: lambda: cast("Provider", PreparedAnswers(provider))},
             inputs=FileInputs(self.input.parent),
             work=cast("MemoryObjects", self.objects),
             results=cast("MemoryObjects", self.results),
@@ -123,6 +128,7 @@ class Bench:
             keys = [row.key for row in shard_rows(shard, self.world.work)]
             random.Random(1).shuffle(keys)
             path = self.folder / "answers" / shard.shard_id
+            write_requests(shard, self.world.work, self.world.dialect(self.provider), path)
             with path.open("wb", buffering=1 << 20) as file:
                 for key, answer in zip(keys, cycle(made), strict=False):
                     file.write(spelled(answer, row_id(shard, key, 1).encode()) + b"\n")

@@ -226,6 +226,7 @@ class BatchdropStack(Stack):
                     self.ledger.grant(step.function, "DeleteItem")
                 self.alerts.grant_publish(step.function)
             work.grant_read(functions.submit.function)
+            work.grant_write_heads(functions.submit.function)
             work.grant_read(functions.collect.function)
             work.grant_write(functions.collect.function)
 

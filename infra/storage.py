@@ -17,6 +17,9 @@ from infra.acknowledgments import acknowledge, acknowledge_wildcard, arn_of
 WORK_DAYS = 90  # a net: a job's last step deletes its own work files
 UNFINISHED_UPLOAD_DAYS = 7
 
+_WRITE = ["s3:PutObject", "s3:AbortMultipartUpload"]
+_HEADS = "*/heads/*"
+
 
 class Bucket(Construct):
     """A private bucket whose grants are as narrow as a step's need.
@@ -70,7 +73,16 @@ class Bucket(Construct):
 
     def grant_write(self, to: iam.IGrantable) -> None:
         """Uploads in one part or in many."""
-        self._grant(to, objects=["s3:PutObject", "s3:AbortMultipartUpload"])
+        self._grant(to, objects=_WRITE)
+
+    def grant_write_heads(self, to: iam.IGrantable) -> None:
+        """Of all that a job has, the heads of its rows alone: see `functions.batch.layout`."""
+        self._grant(to, objects=_WRITE, keys=_HEADS)
+        acknowledge_wildcard(
+            Stack.of(self),
+            f"{arn_of(self.bucket)}/{_HEADS}",
+            reason="Keys begin with a job's id, which no policy can know; the folder is named.",
+        )
 
     def grant_abandon(self, to: iam.IGrantable) -> None:
         """To find uploads in many parts that were not completed, and end them."""
@@ -82,10 +94,15 @@ class Bucket(Construct):
         self._grant(to, objects=["s3:DeleteObject"], bucket=["s3:ListBucket"])
 
     def _grant(
-        self, to: iam.IGrantable, *, objects: list[str], bucket: list[str] | None = None
+        self,
+        to: iam.IGrantable,
+        *,
+        objects: list[str],
+        bucket: list[str] | None = None,
+        keys: str = "*",
     ) -> None:
         iam.Grant.add_to_principal(
-            grantee=to, actions=objects, resource_arns=[self.bucket.arn_for_objects("*")]
+            grantee=to, actions=objects, resource_arns=[self.bucket.arn_for_objects(keys)]
         )
         if bucket:
             iam.Grant.add_to_principal(

@@ -69,6 +69,11 @@ def shard(job_id: str, shard_id: str) -> str:
     return f"{job_id}/shards/{shard_id}.json"
 
 
+def heads(job_id: str, shard_id: str) -> str:
+    """What *Collect* needs of the rows that *Submit* has sent."""
+    return f"{job_id}/heads/{shard_id}.jsonl"
+
+
 def prices(job_id: str) -> str:
     return f"{job_id}/prices.json"
 

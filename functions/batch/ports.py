@@ -23,9 +23,9 @@ from functions.batch.rows import (
     Answer,
     Cut,
     Group,
-    KeptAnswer,
     Limits,
     ParsedRow,
+    ReadAnswers,
     Weight,
 )
 from functions.batch.work import Piece
@@ -196,7 +196,7 @@ class Dialect(Protocol):
         """Raises `ValueError` for a line that is no answer."""
         ...
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
         """The same of the lines of a block in UTF-8, in a third of the time. A line that is not as
         most are stays a line: `answer` looks closer. Of blank ones, and of answers that share a
         line, there may be fewer or more than lines."""

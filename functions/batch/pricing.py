@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from functions.batch.money import Bill, PriceSource
-from functions.batch.rows import Answer, Group, Usage, UsualAnswer
+from functions.batch.rows import Answer, Group, Usage
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,15 +114,6 @@ class PlainPrice(msgspec.Struct, frozen=True):
     listed_output: int
 
 
-def plain_cost(answer: UsualAnswer, price: PlainPrice) -> tuple[int, int]:
-    """In the batch, and in real time."""
-    given, made = answer.given, answer.made
-    return (
-        given * price.input + made * price.output,
-        given * price.listed_input + made * price.listed_output,
-    )
-
-
 class Meter:
     """Prices the answers of one batch, and sums them up. `plain`: null where what plain answers
     cost depends on their size, or is not known."""
@@ -163,20 +154,27 @@ class Meter:
         bill.cache_write_tokens += usage.cache_write_tokens
         bill.output_tokens += usage.output_tokens
         bill.at_list += usage.at_list
-        if not known or self._rates is None:
-            bill.unpriced += 1
-            return None, None
-        listed = cost(usage, self._rates.listed)
-        prices = self._rates.listed if usage.at_list else self._rates.batch
-        actual = cost(usage, prices)
+        actual, listed = self.costs(usage) if known else (None, None)
         if actual is None or listed is None:
             bill.unpriced += 1
             return None, None
         bill.actual += actual
         bill.listed += listed
         if usage.cached_input_tokens or usage.cache_write_tokens:
-            bill.cache_saved += (cost(_uncached(usage), prices) or actual) - actual
+            bill.cache_saved += (cost(_uncached(usage), self._prices(usage)) or actual) - actual
         return actual, listed
+
+    def costs(self, usage: Usage) -> tuple[int | None, int | None]:
+        """In the batch, and in real time, without charging it. Both or none are known."""
+        if self._rates is None:
+            return None, None
+        actual, listed = cost(usage, self._prices(usage)), cost(usage, self._rates.listed)
+        return (None, None) if actual is None or listed is None else (actual, listed)
+
+    def _prices(self, usage: Usage) -> Sequence[Price]:
+        """Of a model that has some."""
+        assert self._rates is not None
+        return self._rates.listed if usage.at_list else self._rates.batch
 
     def lost(self) -> None:
         """For a row that may have been answered, and billed, where nobody can read it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -172,31 +173,33 @@ class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     at_list: bool = False
 
 
-class UsualAnswer(msgspec.Struct, frozen=True, gc=False):
-    """One that succeeded, and was not cut: see `Answer`. `given` and `made` are its tokens of input
-    and output; where there is no input, or some tokens have
-    a price of their own, `usage` has all of them instead."""
-
-    id: str
-    response: bytes
-    text: bytes
-    given: int
-    made: int
-    usage: Usage | None = None
-
-    def in_full(self) -> Answer:
-        plain = Usage(input_tokens=self.given, output_tokens=self.made)
-        return Answer(
-            id=self.id,
-            verdict="succeeded",
-            response=self.response,
-            text=self.text,
-            usage=self.usage or plain,
-        )
+UsualAnswer = tuple[str, bytes, bytes, int, int, Usage | None]
+"""Of one that succeeded, and was not cut: `id`, `response`, `text`, see `Answer`; its tokens of
+input and output; and, where there is no input, or some tokens have a price of their own, all of
+them instead."""
 
 
-KeptAnswer = bytes | UsualAnswer
-"""The line of an answer, or what it says where it is a usual one."""
+class ReadAnswers(msgspec.Struct, frozen=True):
+    """What the lines of a block say: the usual ones by column, see `UsualAnswer`, and the `lines`
+    of the others."""
+
+    ids: Sequence[str]
+    responses: Sequence[bytes]
+    texts: Sequence[bytes]
+    given: Sequence[int]
+    made: Sequence[int]
+    usages: Sequence[Usage | None]
+    lines: list[bytes]
+
+    @classmethod
+    def of(cls, usual: Sequence[UsualAnswer], lines: list[bytes]) -> ReadAnswers:
+        columns: list[Any] = [*zip(*usual, strict=True)] or [()] * 6
+        ids, responses, texts, given, made, usages = columns
+        return cls(ids, responses, texts, given, made, usages, lines)
+
+    def usual(self) -> list[UsualAnswer]:
+        columns = (self.ids, self.responses, self.texts, self.given, self.made, self.usages)
+        return [*zip(*columns, strict=True)]
 
 
 class RowError(msgspec.Struct, kw_only=True):

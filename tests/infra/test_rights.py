@@ -78,7 +78,7 @@ FUNCTIONS: dict[str, dict[str, set[str]]] = {
 }
 for label in LABELS:
     own = {LEDGER: {*SHARD_ITEMS, DELETE}, f"Secrets{label}": READ_SECRET}
-    FUNCTIONS[f"{label}SubmitRole"] = {WORK: READ, **own, **ALERT}
+    FUNCTIONS[f"{label}SubmitRole"] = {WORK: READ | WRITE, **own, **ALERT}
     FUNCTIONS[f"{label}PollRole"] = {**own, **ALERT}
     FUNCTIONS[f"{label}CollectRole"] = {WORK: READ | WRITE, **own, **ALERT}
     FUNCTIONS[f"{label}CleanUpRole"] = {**own, LEDGER: SHARD_ITEMS, **ALERT}
@@ -105,6 +105,13 @@ def test_a_function_may_do_what_it_needs_and_no_more(deployed: Deployed, role: s
         [name] = [known for known in FUNCTIONS[role] if resource.startswith(f"<{known}")]
         found.setdefault(name, set()).update(actions)
     assert found == FUNCTIONS[role]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_submit_writes_the_heads_of_rows_and_nothing_else(deployed: Deployed, label: str) -> None:
+    found = rights(deployed, f"{label}SubmitRole")
+    written = [resource for resource, actions in found.items() if "s3:PutObject" in actions]
+    assert [resource.partition("/")[2] for resource in written] == ["*/heads/*"]
 
 
 def test_the_table_names_every_function(deployed: Deployed) -> None:

@@ -21,9 +21,9 @@ from functions.batch.rows import (
     Answer,
     Cut,
     Group,
-    KeptAnswer,
     Limits,
     ParsedRow,
+    ReadAnswers,
     RowError,
     Usage,
     UsualAnswer,
@@ -112,8 +112,10 @@ class TwinDialect:
             error=error,
         )
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
-        return [self._usual(line) or line for line in block.split(b"\n")]
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
+        found = [(line, self._usual(line)) for line in block.split(b"\n")]
+        usual = [answer for _, answer in found if answer is not None]
+        return ReadAnswers.of(usual, [line for line, answer in found if answer is None])
 
     def _usual(self, line: bytes) -> UsualAnswer | None:
         try:
@@ -126,8 +128,8 @@ class TwinDialect:
         text = msgspec.json.encode(said.text)
         plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
         if usage.input_tokens and usage == plain:
-            return UsualAnswer(said.id, line, text, usage.input_tokens, usage.output_tokens)
-        return UsualAnswer(said.id, line, text, 0, 0, usage)
+            return said.id, line, text, usage.input_tokens, usage.output_tokens, None
+        return said.id, line, text, 0, 0, usage
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return msgspec.json.encode({**msgspec.json.decode(line), "model": model})

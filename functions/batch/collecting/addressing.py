@@ -4,15 +4,29 @@ can be, since each is read again when its row comes by."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
+import msgspec
+
+from functions.batch.collecting.endings import Ending, KeptAnswer
 from functions.batch.collecting.mending import read
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
 from functions.batch.reading.looking import is_utf8
-from functions.batch.rows import Answer, KeptAnswer, UsualAnswer
+from functions.batch.rows import Answer, ReadAnswers
 from functions.batch.streams.lines import KEY_LENGTH
 
 _is_key = re.compile(rb"[0-9]{6}-[0-9]{9}").fullmatch
+
+
+class Addressed(msgspec.Struct, frozen=True):
+    """`keys` are those of the rows that the usual ones of `answers` are for, `line_keys` of those
+    that the lines are for: its own `lines`, not those of `answers`."""
+
+    keys: list[bytes]
+    answers: ReadAnswers
+    line_keys: list[bytes]
+    lines: list[bytes]
 
 
 class Addressing:
@@ -29,31 +43,29 @@ class Addressing:
             rb"^r([0-9]{6}-[0-9]{9})%b.*$" % re.escape(self._mine_in_bytes), re.M
         ).findall
 
-    def read(self, block: bytes) -> tuple[list[bytes], list[KeptAnswer]]:
-        """The answers among the lines of a block, each with the key of its row. A line that is
-        none, or has another shard's id, is left out: its row, if it has any, counts as unanswered.
-        """
-        answers = self._usual(block)
-        ids = [answer.id for answer in answers if isinstance(answer, UsualAnswer)]
-        keys = self._keys(ids)
-        if len(keys) == len(answers):
-            return keys, answers
-        found: list[tuple[bytes, KeptAnswer]] = []
-        for kept in answers:
-            key = self.key(kept) if isinstance(kept, bytes) else self._checked(kept.id)
-            if key is not None:
-                found.append((key, kept))
-        return [key for key, _ in found], [kept for _, kept in found]
+    def read(self, block: bytes) -> Iterator[Addressed]:
+        """The answers among the lines of a block. One that has another shard's id is left out, and
+        so is a line that is none: its row, if it has any, counts as unanswered."""
+        for said in self._read(block):
+            answers, keys = said, self._keys(said.ids)
+            if len(keys) < len(said.ids):
+                mine = [answer for answer in said.usual() if self._checked(answer[0])]
+                answers = ReadAnswers.of(mine, [])
+                keys = self._keys(answers.ids)
+            lines = [(key, line) for line in said.lines if (key := self.key(line)) is not None]
+            yield Addressed(keys, answers, [key for key, _ in lines], [line for _, line in lines])
 
-    def _usual(self, block: bytes) -> list[KeptAnswer]:
+    def _read(self, block: bytes) -> Iterator[ReadAnswers]:
         if is_utf8(block):
-            return self._dialect.usual_answers(block, self._group)
-        kept: list[KeptAnswer] = []
+            yield self._dialect.read_answers(block, self._group)
+            return
         for line in block.split(b"\n"):
-            kept += self._dialect.usual_answers(line, self._group) if is_utf8(line) else [line]
-        return kept
+            if is_utf8(line):
+                yield self._dialect.read_answers(line, self._group)
+            else:
+                yield ReadAnswers.of([], [line])
 
-    def _keys(self, ids: list[str]) -> list[bytes]:
+    def _keys(self, ids: Sequence[str]) -> list[bytes]:
         """Those in ids of this shard's; fewer where one is none of them, or odd."""
         joined = "\n".join(ids)
         return self._key_of(joined.encode()) if joined.count("\n") < len(ids) else []
@@ -84,9 +96,11 @@ class Addressing:
         answer = read(line, self._group, self._dialect)
         return None if answer is None else self._checked(answer.id)
 
-    def answer(self, key: bytes, line: bytes) -> Answer | None:
-        """What the line says to the row with this key; None if it is no answer to it."""
-        answer = read(line, self._group, self._dialect)
+    def answer(self, key: bytes, kept: KeptAnswer | None) -> Answer | None:
+        """What it says to the row with this key; None if it is no answer to it."""
+        if not isinstance(kept, bytes):
+            return kept and kept.in_full()
+        answer = read(kept, self._group, self._dialect)
         if answer is None or not answer.id.startswith(f"r{key.decode()}{self._mine}"):
             return None
         return answer
@@ -94,11 +108,11 @@ class Addressing:
     def better(self, known: KeptAnswer, other: KeptAnswer) -> KeptAnswer:
         """Of two answers to one row, in the order in which they came: the one that succeeded stays,
         else the last. Where answers are read again, most come as they did before."""
-        if known == other or isinstance(known, UsualAnswer):
+        if known == other or isinstance(known, Ending):
             return known
         before = read(known, self._group, self._dialect)
         if before is not None and before.verdict == "succeeded":
             return known
-        if isinstance(other, UsualAnswer):
+        if isinstance(other, Ending):
             return other
         return known if read(other, self._group, self._dialect) is None else other

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from functions.batch.rows import KeptAnswer, Usage, UsualAnswer
+from functions.batch.collecting.endings import Ending, KeptAnswer
+from functions.batch.rows import Usage
+from functions.batch.streams import envelope
 from functions.batch.streams.lines import KEY_LENGTH
 
 _THOUSAND = KEY_LENGTH - 3
@@ -36,8 +38,8 @@ _MOST_AT_ONCE = 8 * 1024 * 1024
 _READ = 0x96
 """The first byte of a usual answer on disk: no line of JSON begins with it."""
 
-_BESIDE = 300
-"""Bytes that a usual answer takes in memory, beside its response and its text."""
+_BESIDE = 120
+"""Bytes that a usual answer takes in memory, beside its line."""
 
 _PLACE = 40
 """Bits below an answer's place among its thousand: its length."""
@@ -81,7 +83,10 @@ class AnswerSpool:
         else:
             held.update(zip(keys, answers, strict=True))
             self.rows += len(keys)
-        sizes = [*map(_size, answers)]
+        sizes = [
+            len(answer) if isinstance(answer, bytes) else len(answer.line) + _BESIDE
+            for answer in answers
+        ]
         self._size += sum(sizes)
         self._largest = max(self._largest, *sizes, 0)
         if self._size > _MOST_HELD:
@@ -189,18 +194,17 @@ class AnswerSpool:
 
 
 def _size(answer: KeptAnswer) -> int:
-    if isinstance(answer, bytes):
-        return len(answer)
-    return len(answer.response) + len(answer.text) + _BESIDE
+    return len(answer) if isinstance(answer, bytes) else len(answer.line) + _BESIDE
 
 
 class _Stored(msgspec.Struct, array_like=True, gc=False):
-    """A usual answer; of a text that stands in its response the place and the length, since answers
-    take no more of the disk than they did of the download."""
+    """A usual answer: see `Ending`. `rest` is its line from behind the text on; of a text that
+    stands in there the place and the length, since answers take no more of the disk than they did
+    of the download."""
 
-    id: str
-    response: bytes
+    rest: bytes
     text: bytes | tuple[int, int]
+    response: int
     given: int
     made: int
     usage: Usage | None
@@ -213,11 +217,10 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 def _stored(answer: KeptAnswer) -> bytes:
     if isinstance(answer, bytes):
         return answer
-    at = answer.response.find(answer.text)
-    text = answer.text if at < 0 else (at, len(answer.text))
-    return _encode(
-        _Stored(answer.id, answer.response, text, answer.given, answer.made, answer.usage)
-    )
+    text, rest = answer.text_and_rest()
+    at = rest.find(text)
+    place = text if at < 0 else (at, len(text))
+    return _encode(_Stored(rest, place, answer.response, answer.given, answer.made, answer.usage))
 
 
 def _loaded(data: bytes) -> KeptAnswer:
@@ -227,8 +230,9 @@ def _loaded(data: bytes) -> KeptAnswer:
     found = _decode(data)
     text = found.text
     if isinstance(text, tuple):
-        text = found.response[text[0] :][: text[1]]
-    return UsualAnswer(found.id, found.response, text, found.given, found.made, found.usage)
+        text = found.rest[text[0] :][: text[1]]
+    line = b"%b%b%b" % (envelope.BEFORE_TEXT, text, found.rest)
+    return Ending(line, len(text), found.response, found.given, found.made, found.usage)
 
 
 def _span(where: int) -> tuple[int, int]:

@@ -19,7 +19,9 @@ from functions.batch import layout
 from functions.batch.collecting.addressing import Addressing
 from functions.batch.collecting.answer_reading import AnswerReading
 from functions.batch.collecting.answer_spool import AnswerSpool
+from functions.batch.collecting.endings import Endings
 from functions.batch.collecting.harvesting import Fitting, Harvest
+from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.deadline import Remaining, unlimited
 from functions.batch.depth import headroom
 from functions.batch.errors import (
@@ -36,9 +38,8 @@ from functions.batch.ports import Dialect, Objects, Provider
 from functions.batch.recipe import StoredRecipe
 from functions.batch.sending.pausing import Pauses
 from functions.batch.sending.reserving import Reserver
-from functions.batch.sending.shard_files import packed_blocks
 from functions.batch.spending.rollups import turnaround
-from functions.batch.streams.lines import KEY_LENGTH, is_blank
+from functions.batch.streams.lines import is_blank
 
 
 class Collector(msgspec.Struct, kw_only=True):
@@ -67,12 +68,14 @@ class Collector(msgspec.Struct, kw_only=True):
         stored = self.objects.find(layout.recipe(job_id))
         recipe = None if stored is None else msgspec.json.decode(stored, type=StoredRecipe)
         addressing = Addressing(shard, self.dialect)
+        rows = ShardRows(shard, self.objects)
         with tempfile.TemporaryDirectory() as directory:
             harvest = Harvest(
                 shard,
                 Path(directory),
                 recipe,
                 addressing,
+                rows,
                 objects=self.objects,
                 dialect=self.dialect,
                 fitting=self.fitting,
@@ -82,18 +85,17 @@ class Collector(msgspec.Struct, kw_only=True):
             spool = AnswerSpool(Path(directory), addressing.better)
             with closing(harvest), closing(spool):
                 reading = AnswerReading(shard, self.objects, remaining, spool)
-                self._fetch(shard, spool, reading, addressing)
+                self._fetch(shard, spool, reading, addressing, harvest.endings)
                 if job.status == "paused" and spool.rows:
                     self.pauses.working(job_id)
                 if reading.hands_over():
                     return
-                for rows in packed_blocks(shard, self.objects):
-                    keys = [row[:KEY_LENGTH] for row in rows]
+                for heads in rows.heads():
                     done = 0
-                    for answers in spool.find_all(keys):
-                        these = slice(done, done + len(answers))
-                        harvest.settle_all(keys[these], rows[these], answers)
-                        done = these.stop
+                    for answers in spool.find_all(heads.keys):
+                        these = heads.some(done, done + len(answers))
+                        harvest.settle_all(these, answers)
+                        done += len(answers)
                 collected = harvest.finish()
         if harvest.blocked is not None:
             self.pauses.blocked(shard, harvest.blocked)
@@ -117,14 +119,21 @@ class Collector(msgspec.Struct, kw_only=True):
         self.metrics.batch(shard)
 
     def _fetch(
-        self, shard: Shard, spool: AnswerSpool, reading: AnswerReading, addressing: Addressing
+        self,
+        shard: Shard,
+        spool: AnswerSpool,
+        reading: AnswerReading,
+        addressing: Addressing,
+        endings: Endings,
     ) -> None:
         """Where rows lack though the batch is complete, the answers are read once more: a body that
         ends too early need not say so, and a row that is sent again is paid again."""
         empty = True
         for block in self._blocks(shard, spool, reading):
             empty = empty and is_blank(block)
-            spool.add_all(*addressing.read(block))
+            for found in addressing.read(block):
+                spool.add_all(found.keys, endings.of(found.answers))
+                spool.add_all(found.line_keys, found.lines)
         if empty and not spool.rows and _has_answers(shard):
             self._not_read(shard)
             raise Unavailable("no_answers_yet", f"The answers of {shard.batch_id} are empty.")

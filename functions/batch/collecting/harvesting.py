@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from functions.batch import layout
 from functions.batch.collecting.addressing import Addressing
+from functions.batch.collecting.endings import Ending, Endings, KeptAnswer
+from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.collecting.usual_rows import UsualRows
 from functions.batch.errors import AccountBlocked, NotChecked
 from functions.batch.learning import Learned
@@ -24,20 +27,16 @@ from functions.batch.model import (
 from functions.batch.ports import Dialect, Objects
 from functions.batch.pricing import Meter, model_of, plus
 from functions.batch.recipe import StoredRecipe
-from functions.batch.rows import Answer, KeptAnswer, RowError, UsualAnswer, Weight
+from functions.batch.rows import Answer, RowError, Weight
 from functions.batch.sending import waits
 from functions.batch.sending.shard_files import WorkRow
 from functions.batch.sending.submission import CANCELLED
 from functions.batch.spending.estimating import stored_prices
 from functions.batch.spending.route_bills import RouteMeters
 from functions.batch.streams import envelope
-from functions.batch.streams.lines import (
-    Transit,
-    pack_keyed,
-    pack_row,
-    unpack_row,
-)
-from functions.batch.streams.spools import PartSpools, Pieces, SourceSpool
+from functions.batch.streams.heads import Heads
+from functions.batch.streams.lines import Transit, pack_keyed, pack_row
+from functions.batch.streams.spools import PartSpools, SourceSpool
 from functions.batch.tally import Problems
 from functions.batch.work import Collected, Source
 
@@ -67,6 +66,7 @@ class Harvest:
         directory: Path,
         recipe: StoredRecipe | None,
         addressing: Addressing,
+        rows: ShardRows,
         *,
         objects: Objects,
         dialect: Dialect,
@@ -76,6 +76,7 @@ class Harvest:
     ) -> None:
         self._shard = shard
         self._addressing = addressing
+        self._rows = rows
         self._place = 0
         self._dialect = dialect
         self._objects = objects
@@ -101,33 +102,33 @@ class Harvest:
         self._problems = Problems()
         prices = stored_prices(objects, shard.job_id)
         self._meter = Meter(prices and prices.rates.get(model_of(shard.group)))
+        self.endings = Endings(shard, self._meter)
         self._routes = RouteMeters(shard, recipe, prices)
-        self._usual = UsualRows(shard, dialect, self._meter, self._counts, self.lesson)
+        self._usual = UsualRows(self._meter, self._counts, self.lesson)
         self._parts = PartSpools(objects, directory)
         self._again: dict[int, SourceSpool] = {}
         origin = f"shard-{shard.shard_id}"
         self._part = layout.part(shard.job_id, origin)
         self._failed = layout.failed_part(shard.job_id, origin)
 
-    def settle_all(
-        self, keys: Sequence[bytes], rows: Sequence[bytes], answers: Sequence[KeptAnswer | None]
-    ) -> None:
+    def settle_all(self, heads: Heads, answers: Sequence[KeptAnswer | None]) -> None:
         """The next rows of the shard, and what answers each, if anything does."""
-        finished: list[Pieces] = []
-        for at, pieces in enumerate(self._usual.finish(keys, rows, answers)):
-            if pieces is not None:
-                finished.append(pieces)
-                continue
-            self._parts.add_all(self._part, finished)
-            finished.clear()
-            answer, packed = answers[at], rows[at]
-            if isinstance(answer, UsualAnswer):
-                answer = answer.in_full()
-            elif answer is not None:
-                answer = self._addressing.answer(keys[at], answer)
-            self.settle(self._place + at, WorkRow(*unpack_row(packed), packed), answer)
-        self._parts.add_all(self._part, finished)
-        self._place += len(rows)
+        others = [
+            at
+            for at, (tokens, answer) in enumerate(zip(heads.tokens, answers, strict=True))
+            if not tokens or not isinstance(answer, Ending)
+        ]
+        done = 0
+        for at in (*others, len(answers)):
+            if done < at:
+                endings = cast("Sequence[Ending]", answers[done:at])
+                lines = self._usual.finish(heads.some(done, at), endings)
+                self._parts.add_all(self._part, heads.keys[done], heads.keys[at - 1], lines)
+            if at < len(answers):
+                answer = self._addressing.answer(heads.keys[at], answers[at])
+                self.settle(self._place + at, self._rows.row(heads.keys[at]), answer)
+            done = at + 1
+        self._place += len(answers)
 
     def settle(self, place: int, row: WorkRow, answer: Answer | None) -> None:
         if answer is None:

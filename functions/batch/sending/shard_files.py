@@ -13,6 +13,7 @@ from functions.batch import layout
 from functions.batch.depth import headroom
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
+from functions.batch.streams.heads import heads_of, line_of
 from functions.batch.streams.lines import (
     KEY_LENGTH,
     Oversized,
@@ -105,12 +106,23 @@ def row_id(shard: Shard, key: str, attempt: int) -> str:
 
 @headroom(1)
 def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path) -> None:
-    """The shard as the provider's input file."""
+    """The shard as the provider's input file. What *Collect* will need of its rows is stored, where
+    that is less than the rows."""
     opening, between, closing = dialect.framing
-    with path.open("wb", buffering=1 << 18) as file:
+    beside = path.with_suffix(".heads")
+    some_are_fresh = False
+    with path.open("wb", buffering=1 << 18) as file, beside.open("wb") as heads_file:
         before = opening
-        for row in shard_rows(shard, objects):
-            file.write(before)
-            file.write(dialect.request(row.line, row_id(shard, row.key, shard.attempt)))
-            before = between
+        for block in packed_blocks(shard, objects):
+            for packed in block:
+                key, _, line = unpack_row(packed)
+                file.write(before)
+                file.write(dialect.request(line, row_id(shard, key, shard.attempt)))
+                before = between
+            heads = heads_of(block, dialect.custom_id)
+            some_are_fresh = some_are_fresh or any(heads.tokens)
+            heads_file.write(line_of(heads))
         file.write(closing)
+    if some_are_fresh:
+        objects.upload(beside, layout.heads(shard.job_id, shard.shard_id))
+    beside.unlink()

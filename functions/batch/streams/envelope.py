@@ -10,8 +10,9 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.model import Reason, Shard
-from functions.batch.money import number
-from functions.batch.rows import Answer, RowError, Usage, UsualAnswer
+from functions.batch.money import number, numbers
+from functions.batch.pricing import Meter
+from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
 from functions.batch.streams.lines import Transit
 
 SUCCEEDED = b"s"
@@ -25,36 +26,62 @@ _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
 
 
+_COST = b'"cost_usd":%b,"list_cost_usd":%b'
+_METERED = b'"usage":%b,%b' % (_USAGE, _COST)
+
+AFTER_KEY = b' %b"custom_id":' % SUCCEEDED
+BEFORE_TEXT = b',"status":"succeeded","text":'
+BEFORE_RESPONSE = b',"response":'
+
+
 class Usual:
-    """Lines of a shard's rows that succeeded, in pieces from the key to the newline, so that a
-    block of them is put together once."""
+    """Lines of a shard's rows that succeeded, from the status on, with their newline: all that the
+    answer says of them."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, meter: Meter) -> None:
         origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
-        self._between = b',"error":null,%b,"usage":' % origin
+        opening = b'%b%%b%b%%b,"error":null,' % (BEFORE_TEXT, BEFORE_RESPONSE)
+        closing = b"%b,%b}\n" % (origin.replace(b"%", b"%%"), _METERED)
+        self._form = opening + closing
+        self._meter = meter
+        self._plain = meter.plain
 
-    def pieces(
-        self,
-        key: bytes,
-        custom_id: bytes,
-        answer: UsualAnswer,
-        cost: int | None,
-        listed: int | None,
-    ) -> tuple[bytes, ...]:
-        if answer.usage is None:
-            end = _PLAIN % (answer.given, answer.made, number(cost), number(listed))
-        else:
-            end = _OTHER % (_usage(answer.usage), number(cost), number(listed))
-        return (
-            key,
-            b' s"custom_id":',
-            custom_id,
-            b',"status":"succeeded","text":',
-            answer.text,
-            b',"response":',
-            answer.response,
-            self._between,
-            end,
+    def endings(self, answers: ReadAnswers) -> list[bytes]:
+        """Of the usual ones."""
+        price = self._plain
+        if price is None or any(answers.usages):
+            return [*map(self._ending, answers.usual())]
+        tokens = [*zip(answers.given, answers.made, strict=True)]
+        costs = [given * price.input + made * price.output for given, made in tokens]
+        listed = [given * price.listed_input + made * price.listed_output for given, made in tokens]
+        none = [0] * len(tokens)
+        values = zip(
+            answers.texts,
+            answers.responses,
+            answers.given,
+            none,
+            none,
+            answers.made,
+            numbers(costs),
+            numbers(listed),
+            strict=True,
+        )
+        form = self._form
+        return [form % each for each in values]
+
+    def _ending(self, answer: UsualAnswer) -> bytes:
+        _, response, text, given, made, several = answer
+        usage = several or Usage(input_tokens=given, output_tokens=made)
+        cost, listed = self._meter.costs(usage)
+        return self._form % (
+            text,
+            response,
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            number(cost),
+            number(listed),
         )
 
 
@@ -87,12 +114,6 @@ def failed(error: RowError, custom_id: bytes, shard: Shard, transit: Transit) ->
     )
 
 
-_COST = b'"cost_usd":%b,"list_cost_usd":%b'
-_PLAIN = (
-    b'{"input_tokens":%d,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":%d},'
-    b'"cost_usd":%b,"list_cost_usd":%b}\n'
-)
-_OTHER = b'%b,"cost_usd":%b,"list_cost_usd":%b}\n'
 _NO_COST = _COST % (b"0", b"0")
 _UNKNOWN_COST = _COST % (b"null", b"null")
 _NO_ORIGIN = b'"provider":null,"model":null,"batch_id":null,"mode":null,"round":0'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -11,9 +9,6 @@ from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Objects
 from functions.batch.rows import Group, Limits, Weight
 from functions.batch.work import Head, Part, Source
-
-Pieces = tuple[bytes, ...]
-"""Of a line, with its newline."""
 
 
 class Spool:
@@ -61,11 +56,10 @@ class PartSpools:
             spool = self._open[key] = Spool(key, self._directory)
         spool.add(row_key, line)
 
-    def add_all(self, key: str, lines: Sequence[Pieces]) -> None:
-        """Lines in pieces, of which the first is the key of their row."""
-        if lines:
-            self.add(key, lines[0][0].decode(), b"".join(chain.from_iterable(lines)))
-            self._open[key].last = lines[-1][0].decode()
+    def add_all(self, key: str, first: bytes, last: bytes, lines: bytes) -> None:
+        """Lines with their newlines; the keys of the first row among them and of the last."""
+        self.add(key, first.decode(), lines)
+        self._open[key].last = last.decode()
 
     def store(self, key: str) -> list[Part]:
         """The part, or nothing if no line was added."""

@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
+from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
 from functions.providers.content import record
-from functions.providers.in_bulk import usual_answers
+from functions.providers.in_bulk import decode_each, read_answers
 from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
@@ -143,10 +143,10 @@ _message = msgspec.json.Decoder(_Message)
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
-def usual(block: bytes) -> list[KeptAnswer]:
+def usual(block: bytes) -> ReadAnswers:
     """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
     the line."""
-    return usual_answers(block, _usual_answers)
+    return read_answers(block, _usual_answers)
 
 
 def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
@@ -154,7 +154,7 @@ def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
     messages = [
         bytes(each.result.message) if each.result.type == "succeeded" else b"{}" for each in said
     ]
-    read = _message.decode_lines(b"\n".join(messages))
+    read = decode_each(_message, messages)
     return [
         _usual_answer(each.custom_id, data, message)
         for each, data, message in zip(said, messages, read, strict=True)
@@ -168,9 +168,9 @@ def _usual_answer(row_id: str, data: bytes, message: _Message) -> UsualAnswer | 
     text = _joined(message.content)
     given = counts.input_tokens
     if given and _is_plain(counts):
-        return UsualAnswer(row_id, data, text, given, counts.output_tokens or 0)
+        return (row_id, data, text, given, counts.output_tokens or 0, None)
     usage = _counted(counts)
-    return None if usage is None else UsualAnswer(row_id, data, text, 0, 0, usage)
+    return None if usage is None else (row_id, data, text, 0, 0, usage)
 
 
 def _is_plain(usage: _Usage) -> bool:

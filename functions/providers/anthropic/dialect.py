@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, KeptAnswer, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnswers, Weight
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import (
     Message,
@@ -207,7 +207,7 @@ class AnthropicDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line)
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
         return answers.usual(block)
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
-from functions.providers.in_bulk import usual_answers
+from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
+from functions.providers.in_bulk import decode_each, read_answers
 from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
@@ -139,12 +139,12 @@ _error_alone = msgspec.json.Decoder(_ErrorAlone)
 _string = msgspec.json.Decoder(str)
 
 
-def usual(block: bytes, endpoint: str) -> list[KeptAnswer]:
+def usual(block: bytes, endpoint: str) -> ReadAnswers:
     """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
     the line."""
     if endpoint not in _WITH_TEXT:
-        return [*block.split(b"\n")]
-    return usual_answers(block, _usual_answers)
+        return ReadAnswers.of([], block.split(b"\n"))
+    return read_answers(block, _usual_answers)
 
 
 def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
@@ -155,7 +155,7 @@ def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
         else b"{}"
         for each in said
     ]
-    read = _usual.decode_lines(b"\n".join(bodies))
+    read = decode_each(_usual, bodies)
     return [
         _usual_answer(each.custom_id, data, body)
         for each, data, body in zip(said, bodies, read, strict=True)
@@ -166,16 +166,16 @@ def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
     counts = body.usage
     if counts is None or body.error is not None:
         return None
-    text = _text(body)
-    if text == b"null" or _cut(body):
+    text, cut = _text(body)
+    if text == b"null" or cut:
         return None
     searches = _searches(body) if body.output else 0
     given = counts.input_tokens or counts.prompt_tokens
     if searches or not given or not _is_plain(counts):
         usage = _usage(counts, searches)
-        return None if usage is None else UsualAnswer(row_id, data, text, 0, 0, usage)
+        return None if usage is None else (row_id, data, text, 0, 0, usage)
     made = counts.output_tokens or counts.completion_tokens or 0
-    return UsualAnswer(row_id, data, text, given, made)
+    return (row_id, data, text, given, made, None)
 
 
 def _is_plain(usage: _Usage) -> bool:
@@ -258,34 +258,29 @@ def _read(body: bytes, endpoint: str) -> tuple[bytes, Usage | None, bool]:
     except msgspec.MsgspecError:
         pass
     else:
-        return _text(full), _usage(full.usage, _searches(full)), _cut(full)
+        text, cut = _text(full)
+        return text, _usage(full.usage, _searches(full)), cut
     with suppress(msgspec.MsgspecError):
-        rest = _unmetered.decode(body)
-        return _text(rest), None, _cut(rest)
+        text, cut = _text(_unmetered.decode(body))
+        return text, None, cut
     return b"null", _usage_of(body), False
 
 
-def _cut(body: _Body | _Unmetered) -> bool:
-    if body.choices:
-        return body.choices[0].finish_reason == "length"
-    return body.incomplete_details == {"reason": "max_output_tokens"}
-
-
-def _text(body: _Body | _Unmetered) -> bytes:
+def _text(body: _Body | _Unmetered) -> tuple[bytes, bool]:
+    """And whether the limit on output cut it."""
     if body.choices:
         choice = body.choices[0]
         raw = bytes(choice.message.content if choice.message is not None else choice.text)
-        return raw if raw.startswith(b'"') else b"null"
-    if body.output:
-        texts = [
-            content.text
-            for item in body.output
-            if item.type == "message" and isinstance(item.content, list)
-            for content in item.content
-            if content.type == "output_text" and content.text is not None
-        ]
-        return msgspec.json.encode("".join(texts)) if texts else b"null"
-    return b"null"
+        return raw if raw[:1] == b'"' else b"null", choice.finish_reason == "length"
+    cut = body.incomplete_details == {"reason": "max_output_tokens"}
+    texts = [
+        content.text
+        for item in body.output or ()
+        if item.type == "message" and isinstance(item.content, list)
+        for content in item.content
+        if content.type == "output_text" and content.text is not None
+    ]
+    return msgspec.json.encode("".join(texts)) if texts else b"null", cut
 
 
 def _searches(body: _Body) -> int:

@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, KeptAnswer, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnswers, Weight
 from functions.providers.fields import (
     ID_ROOM,
     MOST_MODEL,
@@ -196,7 +196,7 @@ class OpenAIDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, group.endpoint)
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
         return answers.usual(block, group.endpoint)
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import msgspec
 
-from functions.batch.rows import Answer, KeptAnswer, RowError, Usage, UsualAnswer
-from functions.providers.in_bulk import usual_answers
+from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
+from functions.providers.in_bulk import decode_each, read_answers
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
@@ -138,16 +138,16 @@ _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
 
 
-def usual(block: bytes) -> list[KeptAnswer]:
+def usual(block: bytes) -> ReadAnswers:
     """What `parse` says of each line, where it generated something and was not cut; else the line.
     Not for answers to embedding requests."""
-    return usual_answers(block, _usual_answers)
+    return read_answers(block, _usual_answers)
 
 
 def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
     said = _line.decode_lines(block)
     responses = [bytes(each.response) for each in said]
-    read = _full.decode_lines(b"\n".join(responses))
+    read = decode_each(_full, responses)
     return [
         _usual_answer(_identity(each.key, each.request), data, full)
         for each, data, full in zip(said, responses, read, strict=True)
@@ -164,9 +164,9 @@ def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
     text = _text(first)
     given = (counts.prompt_token_count or 0) + (counts.tool_use_prompt_token_count or 0)
     if not given or not _is_plain(counts):
-        return UsualAnswer(row_id, data, text, 0, 0, _counted(counts))
+        return (row_id, data, text, 0, 0, _counted(counts))
     made = (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0)
-    return UsualAnswer(row_id, data, text, given, made)
+    return (row_id, data, text, given, made, None)
 
 
 def _is_plain(counts: _Metadata) -> bool:

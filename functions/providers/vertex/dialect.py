@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.errors import InvalidRow
-from functions.batch.rows import Answer, Cut, Group, KeptAnswer, Limits, ParsedRow, Weight
+from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnswers, Weight
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,
@@ -221,9 +221,9 @@ class VertexDialect:
     def answer(self, line: bytes, group: Group) -> Answer:
         return answers.parse(line, embeds=group.endpoint == EMBED)
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
         if group.endpoint == EMBED:
-            return [*block.split(b"\n")]
+            return ReadAnswers.of([], block.split(b"\n"))
         return answers.usual(block)
 
 

@@ -9,15 +9,18 @@ import pytest
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.collecting import addressing
 from functions.batch.collecting.addressing import Addressing
+from functions.batch.collecting.endings import Ending
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
-from functions.batch.rows import UsualAnswer
+from functions.batch.rows import Answer
 from functions.batch.sending.shard_files import row_id
 from functions.batch.streams.lines import row_key
 from functions.handlers.provider_wiring import DIALECTS
+from tests.support.answers import in_full
 from tests.support.twin_provider import TwinDialect
 
 KEY = row_key(0, 17)
+USUAL = Ending(b"a line's end", 0, 0, 1, 1, None)
 GENERATES = {
     "openai": ("/v1/chat/completions", "gpt-5-mini"),
     "anthropic": ("/v1/messages", "claude-haiku-4-5"),
@@ -56,6 +59,15 @@ def answer(provider: str, identity: str, text: str = "fine") -> bytes:
     }
     replies[provider]()
     return json.dumps(said).encode()
+
+
+def found_in(subject: Addressing, block: bytes) -> list[tuple[bytes, Answer | bytes]]:
+    """With their keys, what usual answers say, and the lines of the others."""
+    found: list[tuple[bytes, Answer | bytes]] = []
+    for each in subject.read(block):
+        found += zip(each.keys, map(in_full, each.answers.usual()), strict=True)
+        found += zip(each.line_keys, each.lines, strict=True)
+    return found
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -108,11 +120,11 @@ def test_an_id_deeper_in_the_line_is_not_taken_for_its_own(provider: str, *, usu
     said |= json.loads(answer(provider, row_id(shard, row_key(0, 18), 1)))
     line = json.dumps(said).encode()
     line = line if usual else line.replace(b"fine", b"fi\tne")
-    keys, kept = subject.read(line)
-    assert keys == [row_key(0, 18).encode()]
-    assert [isinstance(each, UsualAnswer) for each in kept] == [usual]
+    ((key, found),) = found_in(subject, line)
+    assert key == row_key(0, 18).encode()
+    assert isinstance(found, Answer) == usual
     assert subject.answer(KEY.encode(), line) is None
-    assert subject.answer(keys[0], line) is not None
+    assert subject.answer(key, line) is not None
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -132,16 +144,16 @@ def test_a_block_comes_to_what_its_lines_come_to(
         lines[2:2] = [odd]
     if broken:
         lines[-1] = expected[keys[-1].encode()] = lines[-1].replace(b"fine", b"fi\xffne")
-    found = dict(zip(*subject.read(b"\n".join(lines)), strict=True))
+    found = dict(found_in(subject, b"\n".join(lines)))
     assert found.keys() == expected.keys()
-    for key, kept in found.items():
+    for key, said in found.items():
         read = subject.answer(key, expected[key])
         assert read is not None
-        if isinstance(kept, UsualAnswer):
-            assert kept.in_full() == read
+        if isinstance(said, Answer):
+            assert said == read
         else:
             assert broken
-            assert subject.answer(key, kept) == read
+            assert subject.answer(key, said) == read
 
 
 def test_a_value_on_two_lines_does_not_move_the_others() -> None:
@@ -156,7 +168,7 @@ def test_a_value_on_two_lines_does_not_move_the_others() -> None:
         ([*broken, whole[second], failed], [second, third]),
         ([*broken, whole[second] + b" " + whole[first], failed], [first, second, third]),
     ):
-        found = dict(zip(*subject.read(b"\n".join(lines)), strict=True))
+        found = dict(found_in(subject, b"\n".join(lines)))
         assert found.get(third.encode()) == failed
         assert sorted(found) == [key.encode() for key in keys]
 
@@ -172,9 +184,10 @@ def test_no_response_has_a_newline(provider: str, others: list[str]) -> None:
         answer(provider, row_id(shard, key, 1), text)
         for key, text in zip(keys[1:], others, strict=False)
     ]
-    found, kept = subject.read(b"\n".join([printed, *lines]))
-    assert found == [key.encode() for key in keys[1:]][: len(others)]
-    assert not [each for each in kept if isinstance(each, UsualAnswer) and b"\n" in each.response]
+    found = dict(found_in(subject, b"\n".join([printed, *lines])))
+    assert [*found] == [key.encode() for key in keys[1:]][: len(others)]
+    for said in found.values():
+        assert not isinstance(said, Answer) or b"\n" not in said.response
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -183,9 +196,9 @@ def test_a_large_answer_is_kept_as_it_came(provider: str, size: int) -> None:
     """What it says is its response and, once more, its text."""
     subject, shard = of(provider)
     large = answer(provider, row_id(shard, KEY, 1), text="x" * size)
-    keys, (kept,) = subject.read(large)
-    assert keys == [KEY.encode()]
-    assert isinstance(kept, UsualAnswer) == (size == 1_000)
+    ((key, said),) = found_in(subject, large)
+    assert key == KEY.encode()
+    assert isinstance(said, Answer) == (size == 1_000)
     assert subject.answer(KEY.encode(), large) is not None
 
 
@@ -193,7 +206,7 @@ def test_a_large_answer_is_kept_as_it_came(provider: str, size: int) -> None:
 def test_an_id_with_bytes_that_are_no_text_is_nobody_s(provider: str) -> None:
     subject, shard = of(provider)
     line = answer(provider, row_id(shard, KEY, 1)).replace(b"r000000-", b"r\xff00000-")
-    assert subject.read(line) == ([], [])
+    assert found_in(subject, line) == []
 
 
 def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +214,7 @@ def test_what_comes_as_it_did_before_is_not_read(monkeypatch: pytest.MonkeyPatch
     line = answer("openai", row_id(shard, KEY, 1))
     monkeypatch.setattr(addressing, "read", None)
     assert subject.better(line, bytes(bytearray(line))) == line
-    usual = subject.read(line)[1][0]
-    assert isinstance(usual, UsualAnswer)
-    assert subject.better(usual, line) is usual
+    assert subject.better(USUAL, line) is USUAL
 
 
 def test_the_answer_that_succeeded_stays_else_the_last() -> None:
@@ -227,7 +238,6 @@ def test_the_answer_that_succeeded_stays_else_the_last() -> None:
     assert subject.better(failed, again) == again
     assert subject.better(failed, broken) == failed
     assert subject.better(broken, failed) == failed
-    usual = UsualAnswer(row_id(shard, KEY, 1), b"{}", b"null", 1, 1)
-    assert subject.better(usual, failed) is usual
-    assert subject.better(failed, usual) is usual
-    assert subject.better(good, usual) == good
+    assert subject.better(USUAL, failed) is USUAL
+    assert subject.better(failed, USUAL) is USUAL
+    assert subject.better(good, USUAL) == good

@@ -13,7 +13,7 @@ from functions.batch.errors import KeyMissing
 from functions.batch.model import CANARY_ROWS, at
 from functions.batch.money import DOLLAR, Bill, Estimate, JobLimits
 from functions.batch.ports import Provider
-from functions.batch.rows import Answer, Group, KeptAnswer, Weight
+from functions.batch.rows import Answer, Group, ReadAnswers, Weight
 from functions.batch.spending import canary
 from functions.batch.spending.approving import LEEWAY_SECONDS
 from functions.batch.work import Collected, Source, Tally
@@ -39,10 +39,10 @@ class Roomy(TwinDialect):
         said.cut = said.text.startswith(b'"echo cut')
         return said
 
-    def usual_answers(self, block: bytes, group: Group) -> list[KeptAnswer]:
-        return (
-            [*block.split(b"\n")] if b'"echo cut' in block else super().usual_answers(block, group)
-        )
+    def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
+        if b'"echo cut' in block:
+            return ReadAnswers.of([], block.split(b"\n"))
+        return super().read_answers(block, group)
 
 
 @pytest.fixture

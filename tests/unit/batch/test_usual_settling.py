@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.batch import layout
 from functions.batch.collecting.addressing import Addressing
+from functions.batch.collecting.endings import Ending, KeptAnswer
 from functions.batch.collecting.harvesting import Harvest
+from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.model import Shard
 from functions.batch.pricing import Price, PriceList, Rates
-from functions.batch.rows import Answer, RowError, Usage, UsualAnswer, Weight
+from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, Weight
 from functions.batch.sending.shard_files import WorkRow
+from functions.batch.streams.heads import heads_of
 from functions.batch.streams.lines import (
     Transit,
     fresh_form,
@@ -25,6 +29,7 @@ from functions.batch.streams.lines import (
     unpack_fresh,
     unpack_row,
 )
+from functions.batch.work import ShardManifest, Source
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
 
@@ -104,24 +109,33 @@ RATES = st.sampled_from(
 )
 
 
+ONE = Weight(rows=1, bytes=5)
+
+
+def custom_id(line: bytes) -> bytes:
+    return TwinDialect("twin").custom_id(line)
+
+
 class Told(Addressing):
     """An answer that was read already."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
-    def answer(self, key: bytes, line: bytes) -> Answer | None:
-        return self._answer
+    def answer(self, key: bytes, kept: KeptAnswer | None) -> Answer | None:
+        return kept.in_full() if isinstance(kept, Ending) else self._answer
 
 
-def usual(answer: Answer) -> UsualAnswer | None:
+def usual(answer: Answer) -> ReadAnswers | None:
     usage = answer.usage
     if answer.verdict != "succeeded" or answer.error or answer.cut or usage is None:
         return None
     given, made = usage.input_tokens, usage.output_tokens
     if not given or usage != Usage(input_tokens=given, output_tokens=made):
-        return UsualAnswer(answer.id, answer.response, answer.text, 0, 0, usage)
-    return UsualAnswer(answer.id, answer.response, answer.text, given, made)
+        said = (answer.id, answer.response, answer.text, 0, 0, usage)
+    else:
+        said = (answer.id, answer.response, answer.text, given, made, None)
+    return ReadAnswers.of([said], [])
 
 
 def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool) -> Any:
@@ -129,6 +143,12 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
     world = World(dialects=[TwinDialect("twin")], providers={"twin": lambda: twin})
     prices = PriceList(rates={"twin/m": rates})
     world.work.put("j/prices.json", msgspec.json.encode(prices))
+    source = Source(
+        key="j/rows", first=KEY, last=KEY, group=Group("twin", "/twin", "m"), weight=ONE
+    )
+    manifest = ShardManifest(shard_id="0001", sources=[source])
+    world.work.put(layout.shard("j", "0001"), msgspec.json.encode(manifest))
+    world.work.put("j/rows", packed)
     shard = Shard(
         job_id="j",
         shard_id="0001",
@@ -142,6 +162,7 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
         batch_id="b",
         complete=True,
     )
+    before = {*world.work.stored}
     with TemporaryDirectory() as directory:
         collector = world.collector("twin")
         harvest = Harvest(
@@ -149,6 +170,7 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
             Path(directory),
             None,
             Told(answer),
+            ShardRows(shard, world.work),
             objects=collector.objects,
             dialect=collector.dialect,
             fitting=collector.fitting,
@@ -156,12 +178,15 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
             cancelled=False,
         )
         packed = packed[:-1]
-        if shorter:
-            harvest.settle_all([KEY.encode()], [packed], [usual(answer) or b"the answer"])
-        else:
+        said = usual(answer)
+        if not shorter:
             harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)
+        elif said is None:
+            harvest.settle_all(heads_of([packed], custom_id), [b"the answer"])
+        else:
+            harvest.settle_all(heads_of([packed], custom_id), harvest.endings.of(said))
         collected = harvest.finish()
-        stored = {key: data for key, data in world.work.stored.items() if "prices" not in key}
+        stored = {key: data for key, data in world.work.stored.items() if key not in before}
         return collected, harvest.lesson, stored
 
 

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.reading.looking import is_utf8
-from functions.batch.rows import Answer, Group, Usage, UsualAnswer
+from functions.batch.rows import Answer, Group, ReadAnswers, Usage
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.anthropic import answers as anthropic
 from functions.providers.fields import custom_id, custom_id_or_key, decode_fields
 from functions.providers.openai import answers as openai
 from functions.providers.vertex import answers as vertex
+from tests.support.answers import in_full
 
 ID = b"r000000-000000007-12345678-0001-1"
 Path = tuple[str | int, ...]
@@ -36,8 +37,9 @@ LONG: dict[str, Callable[[bytes], Answer]] = {
 
 def shortly(provider: str, line: bytes) -> Answer | None:
     """As long as it is usual."""
-    (found,) = DIALECT[provider].usual_answers(line, Group(provider, ENDPOINT, "m"))
-    return found.in_full() if isinstance(found, UsualAnswer) else None
+    read = DIALECT[provider].read_answers(line, Group(provider, ENDPOINT, "m"))
+    assert len(read.ids) + len(read.lines) == 1
+    return in_full(read.usual()[0]) if read.ids else None
 
 
 def by_either(provider: str, line: bytes) -> Answer:
@@ -154,10 +156,10 @@ def test_other_answers(provider: str, change: tuple[Path, object], *, usual: boo
 def test_embeddings_are_not_usual() -> None:
     line = spelled(templates("vertex")[0][1], ID)
     group = Group("vertex", "embedContent", "m")
-    assert DIALECT["vertex"].usual_answers(line, group) == [line]
+    assert DIALECT["vertex"].read_answers(line, group) == ReadAnswers.of([], [line])
     group = Group("openai", "/v1/embeddings", "m")
     line = spelled(templates("openai")[0][1], ID)
-    assert DIALECT["openai"].usual_answers(line, group) == [line]
+    assert DIALECT["openai"].read_answers(line, group) == ReadAnswers.of([], [line])
 
 
 VALUES = st.sampled_from(
