@@ -14,7 +14,7 @@ from functions.batch.model import Reason, RowCounts
 from functions.batch.ports import Objects, Writer
 from functions.batch.recipe import StoredRecipe
 from functions.batch.results.sheets import FailedSheet, Records, ResultsSheet
-from functions.batch.rows import IndexedRow
+from functions.batch.rows import INLINE_BYTES, IndexedRow
 from functions.batch.streams import envelope
 from functions.batch.streams.lines import row_key
 from functions.batch.streams.merging import Between, merged
@@ -90,14 +90,19 @@ def write_invalid(rows: Rows, work: Objects, out: Writer) -> None:
 
 
 def indexed(lines: Iterable[tuple[int, bytes]], out: Writer) -> Iterator[IndexedRow]:
-    """Writes every line, and passes on those that have a `custom_id` to be found by."""
+    """Writes every line, and passes on those that have a `custom_id` to be found by. Of a long one
+    its place: whoever stores some rows at once has none of its bytes in memory."""
     offset = 0
     for row, line in lines:
         out.write(line)
         custom_id = bytes(_identified.decode(line).custom_id)
         # Other JSON may hold a number that is too large to be read, or lie too deep.
         if custom_id.startswith(b'"'):
-            yield IndexedRow(row, _text.decode(custom_id), line, offset)
+            identity = _text.decode(custom_id)
+            if len(line) <= INLINE_BYTES:
+                yield IndexedRow(row, identity, line, offset)
+            else:
+                yield IndexedRow(row, identity, b"", offset, len(line))
         offset += len(line)
 
 

@@ -20,7 +20,7 @@ from functions.batch.results.assembling import IndexResults, is_indexed, stored_
 from functions.batch.results.cutting import Cut, Slice, stored_cut
 from functions.batch.results.pieces import LEAST_PIECE, MOST_PIECES, PieceWriter, Written
 from functions.batch.results.result_files import indexed, result_lines, write_failed, write_invalid
-from functions.batch.rows import INLINE_BYTES, IndexedRow
+from functions.batch.rows import IndexedRow
 from functions.batch.work import Piece
 
 
@@ -126,7 +126,7 @@ class _Slice:
 
     def _short(self, rows: Iterator[IndexedRow]) -> Iterator[IndexedRow]:
         for row in rows:
-            if len(row.line) <= INLINE_BYTES:
+            if not row.length:
                 yield row
                 continue
             self._long.append(
@@ -134,7 +134,7 @@ class _Slice:
                     row=row.row,
                     custom_id=row.custom_id,
                     offset=row.offset,
-                    length=len(row.line),
+                    length=row.length,
                 )
             )
 
