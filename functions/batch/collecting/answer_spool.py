@@ -25,9 +25,9 @@ from functions.batch.streams.lines import KEY_LENGTH
 _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
-_MOST_HELD = 80 * 1024 * 1024
-"""Bytes of answers in memory: those to a full shard of 50,000 rows are 75 MiB, if an answer has a
-kilobyte."""
+_MOST_HELD = 144 * 1024 * 1024
+"""Bytes of answers in memory: those to a full shard of 50,000 or 100,000 rows, if an answer has a
+kilobyte: it takes 1.4 in a finished line."""
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
@@ -35,8 +35,12 @@ _MOST_BYTES = 16 * 1024 * 1024
 _MOST_AT_ONCE = 8 * 1024 * 1024
 """Of those that are found, bytes that are handed on together."""
 
-_READ = 0x96
-"""The first byte of a usual answer on disk: no line of JSON begins with it."""
+_READ, _FOLDED = b"\x96", b"\x97"
+"""First bytes of usual answers on disk: no line of JSON begins with them."""
+
+_LONG = 4_096
+"""Bytes of a text that is stored but once. The shorter ones of a full shard, 200,000, take 1.6 GB
+with their responses at most."""
 
 _BESIDE = 120
 """Bytes that a usual answer takes in memory, beside its line."""
@@ -143,7 +147,6 @@ class AnswerSpool:
         """A file as it was stored, and its index, before anything is added."""
         for chunk in chunks:
             self._append(chunk)
-            self._end += len(chunk)
         self._drawers = index
         self.rows = sum(len(drawer.found) for drawer in index.values())
 
@@ -152,18 +155,19 @@ class AnswerSpool:
         held = self._held
         for name, keys in groupby(sorted(held), lambda key: key[:_THOUSAND]):
             drawer = self._drawers.setdefault(name.decode(), Drawer())
-            answers: list[bytes] = []
             drawer.starts.append(drawer.size)
             drawer.positions.append(self._end)
+            answers: list[bytes] = []
+            written = drawer.size
             for key in keys:
-                answer = _stored(held[key])
+                answer = _stored(held.pop(key))
                 drawer.found[int(key[_THOUSAND:])] = drawer.size << _PLACE | len(answer)
                 drawer.size += len(answer)
                 answers.append(answer)
-            data = b"".join(answers)
-            self._append(data)
-            self._end += len(data)
-        held.clear()
+                if drawer.size - written > _MOST_AT_ONCE:
+                    self._append(b"".join(answers))
+                    answers, written = [], drawer.size
+            self._append(b"".join(answers))
         self._size = 0
         self._open = None
 
@@ -171,6 +175,7 @@ class AnswerSpool:
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
+        self._end += len(data)
 
     def _whole(self, drawer: Drawer) -> bytes | None:
         if drawer.size > _MOST_BYTES:
@@ -197,13 +202,13 @@ def _size(answer: KeptAnswer) -> int:
     return len(answer) if isinstance(answer, bytes) else len(answer.line) + _BESIDE
 
 
-class _Stored(msgspec.Struct, array_like=True, gc=False):
-    """A usual answer: see `Ending`. `rest` is its line from behind the text on; of a text that
-    stands in there the place and the length, since answers take no more of the disk than they did
-    of the download."""
+class _Folded(msgspec.Struct, array_like=True, gc=False):
+    """A usual answer whose text stands in its response too, as long ones do not stand twice on the
+    disk: an answer takes as much of it as of the download. `rest` is its line from behind the text
+    on; `text` the place of the text in there, and its length. Otherwise see `Ending`."""
 
     rest: bytes
-    text: bytes | tuple[int, int]
+    text: tuple[int, int]
     response: int
     given: int
     made: int
@@ -211,28 +216,35 @@ class _Stored(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Stored).decode
+_decode = msgspec.msgpack.Decoder(Ending).decode
+_folded = msgspec.msgpack.Decoder(_Folded).decode
 
 
 def _stored(answer: KeptAnswer) -> bytes:
     if isinstance(answer, bytes):
         return answer
-    text, rest = answer.text_and_rest()
-    at = rest.find(text)
-    place = text if at < 0 else (at, len(text))
-    return _encode(_Stored(rest, place, answer.response, answer.given, answer.made, answer.usage))
+    if answer.text >= _LONG:
+        text, rest = answer.text_and_rest()
+        at = rest.find(text)
+        if at >= 0:
+            place = (at, answer.text)
+            return _FOLDED + _encode(
+                _Folded(rest, place, answer.response, answer.given, answer.made, answer.usage)
+            )
+    return _encode(answer)
 
 
 def _loaded(data: bytes) -> KeptAnswer:
     """As it was before it was written."""
-    if data[0] != _READ:
+    if data[:1] == _READ:
+        return _decode(data)
+    if data[:1] != _FOLDED:
         return data
-    found = _decode(data)
-    text = found.text
-    if isinstance(text, tuple):
-        text = found.rest[text[0] :][: text[1]]
+    found = _folded(data[1:])
+    begin, length = found.text
+    text = found.rest[begin : begin + length]
     line = b"%b%b%b" % (envelope.BEFORE_TEXT, text, found.rest)
-    return Ending(line, len(text), found.response, found.given, found.made, found.usage)
+    return Ending(line, length, found.response, found.given, found.made, found.usage)
 
 
 def _span(where: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from functions.batch.rows import Answer, ReadAnswers, Usage
 from functions.batch.streams import envelope
 
 
-class Ending(msgspec.Struct, frozen=True, gc=False):
+class Ending(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a usual answer says. `text` and `response`: how many bytes of the line these are; for
     `given`, `made` and `usage` see `UsualAnswer`."""
 

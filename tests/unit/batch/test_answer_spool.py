@@ -71,13 +71,14 @@ def add(spool: AnswerSpool, answers: Answers) -> None:
 
 
 @settings(max_examples=100)
-@given(blocks=st.lists(ANSWERS, max_size=4), held=HELD, most=MOST)
-def test_answers_come_back(blocks: list[Answers], held: int, most: int) -> None:
+@given(blocks=st.lists(ANSWERS, max_size=4), held=HELD, most=MOST, long=st.sampled_from([0, 99]))
+def test_answers_come_back(blocks: list[Answers], held: int, most: int, long: int) -> None:
     expected: dict[bytes, KeptAnswer] = {}
     with (
         TemporaryDirectory() as directory,
         patch.object(answer_spool, "_MOST_HELD", held),
         patch.object(answer_spool, "_MOST_BYTES", most),
+        patch.object(answer_spool, "_LONG", long),
         closing(AnswerSpool(Path(directory), better)) as spool,
     ):
         for answers in blocks:
@@ -147,7 +148,7 @@ def test_a_call_takes_up_what_another_has_read(
 
 def test_answers_take_no_more_disk_than_they_had_bytes() -> None:
     """Their texts stand in their responses."""
-    text = b'"%b"' % (b"word " * 400)
+    text = b'"%b"' % (b"word " * 1_000)
     response = b'{"content":%b}' % text
     usual = ending(response, text, 300, 400, None)
     keys = [row_key(0, row).encode() for row in range(50)]
