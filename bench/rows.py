@@ -76,9 +76,9 @@ def measure(step: str, provider: str, folder: Path, rows: int, runs: int) -> dic
     if runs:
         seconds.clear()
     for _ in range(runs):
-        bench.undo(step, before)
         copies.append(timed(lambda: bench.copy(step)))
         bench.forget_copy()
+        bench.undo(step, before)
         seconds.append(timed(work))
         tutorials.append(timed(lambda: bench.tutorial(step)))
         bench.forget_copy()

@@ -140,9 +140,11 @@ class Bench:
     # So that a step can run again.
 
     def undo(self, step: str, before: Saved) -> None:
-        folders = {"shard": ("ranges", "rows", "parts"), "collect": ("collected",)}
+        folders = {"shard": ("ranges", "rows", "parts"), "collect": ("collected", "parts")}
         for name in folders.get(step, ()):
             self.objects.forget(f"{JOB}/{name}")
+        if step == "assemble":
+            self.results.forget(JOB)
         self.world.ledger = MemoryLedger()
         self._load(msgspec.convert(msgspec.to_builtins(before), Saved))
 
