@@ -70,8 +70,9 @@ def shard(job_id: str, shard_id: str) -> str:
 
 
 def heads(job_id: str, shard_id: str) -> str:
-    """What *Collect* needs of the rows that *Submit* has sent."""
-    return f"{job_id}/heads/{shard_id}.jsonl"
+    """What *Collect* needs of the rows that *Submit* has sent. In another form they would have
+    another name: without any, the rows are read."""
+    return f"{job_id}/heads/{shard_id}.v1.jsonl"
 
 
 def prices(job_id: str) -> str:

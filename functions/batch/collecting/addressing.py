@@ -106,13 +106,14 @@ class Addressing:
         return answer
 
     def better(self, known: KeptAnswer, other: KeptAnswer) -> KeptAnswer:
-        """Of two answers to one row, in the order in which they came: the one that succeeded stays,
-        else the last. Where answers are read again, most come as they did before."""
+        """Of two answers to one row, in the order in which they came: the first usual one, else the
+        first that succeeded, else the last. Where answers are read again, most come as they did
+        before."""
         if known == other or isinstance(known, Ending):
-            return known
-        before = read(known, self._group, self._dialect)
-        if before is not None and before.verdict == "succeeded":
             return known
         if isinstance(other, Ending):
             return other
+        before = read(known, self._group, self._dialect)
+        if before is not None and before.verdict == "succeeded":
+            return known
         return known if read(other, self._group, self._dialect) is None else other

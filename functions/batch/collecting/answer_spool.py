@@ -26,8 +26,8 @@ _THOUSAND = KEY_LENGTH - 3
 """The digits of a key that its thousand has in common."""
 
 _MOST_HELD = 144 * 1024 * 1024
-"""Bytes of answers in memory: those to a full shard of 50,000 or 100,000 rows, if an answer has a
-kilobyte: it takes 1.4 in a finished line."""
+"""Bytes of answers in memory: those to a full shard of 50,000 rows, if a finished line has two
+kilobytes."""
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of a larger thousand, such as one of images, each answer is read by itself."""
@@ -42,8 +42,8 @@ _LONG = 4_096
 """Bytes of a text that is stored but once. The shorter ones of a full shard, 200,000, take 1.6 GB
 with their responses at most."""
 
-_BESIDE = 120
-"""Bytes that a usual answer takes in memory, beside its line."""
+_BESIDE = 400
+"""Bytes that an answer takes in memory, beside its line: it has a key, and numbers."""
 
 _PLACE = 40
 """Bits below an answer's place among its thousand: its length."""
@@ -88,7 +88,7 @@ class AnswerSpool:
             held.update(zip(keys, answers, strict=True))
             self.rows += len(keys)
         sizes = [
-            len(answer) if isinstance(answer, bytes) else len(answer.line) + _BESIDE
+            len(answer if isinstance(answer, bytes) else answer.line) + _BESIDE
             for answer in answers
         ]
         self._size += sum(sizes)
@@ -199,7 +199,7 @@ class AnswerSpool:
 
 
 def _size(answer: KeptAnswer) -> int:
-    return len(answer) if isinstance(answer, bytes) else len(answer.line) + _BESIDE
+    return len(answer if isinstance(answer, bytes) else answer.line) + _BESIDE
 
 
 class _Folded(msgspec.Struct, array_like=True, gc=False):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.collecting import addressing
 from functions.batch.collecting.addressing import Addressing
-from functions.batch.collecting.endings import Ending
+from functions.batch.collecting.answer_spool import AnswerSpool
+from functions.batch.collecting.endings import Ending, Endings
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect
+from functions.batch.pricing import Meter
 from functions.batch.rows import Answer
 from functions.batch.sending.shard_files import row_id
 from functions.batch.streams.lines import row_key
@@ -240,4 +244,25 @@ def test_the_answer_that_succeeded_stays_else_the_last() -> None:
     assert subject.better(broken, failed) == failed
     assert subject.better(USUAL, failed) is USUAL
     assert subject.better(failed, USUAL) is USUAL
-    assert subject.better(good, USUAL) == good
+    assert subject.better(good, USUAL) is USUAL
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_how_answers_come_in_blocks_does_not_matter(
+    tmp_path: Path, *, blocks: int, turned: bool
+) -> None:
+    """Of two that succeeded, one is cut."""
+    subject, shard = of("openai")
+    usual = answer("openai", row_id(shard, KEY, 1), text="whole")
+    cut = answer("openai", row_id(shard, KEY, 1)).replace(b'"stop"', b'"length"')
+    lines = [cut, usual] if turned else [usual, cut]
+    endings = Endings(shard, Meter(None))
+    with closing(AnswerSpool(tmp_path, subject.better)) as spool:
+        for block in [b"\n".join(lines)] if blocks == 1 else lines:
+            for found in subject.read(block):
+                spool.add_all(found.keys, endings.of(found.answers))
+                spool.add_all(found.line_keys, found.lines)
+        ((kept,),) = spool.find_all([KEY.encode()])
+    assert isinstance(kept, Ending)
+    assert kept.in_full().text == b'"whole"'
