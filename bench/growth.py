@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from bench.orchestration import ROOT, Assumed, Costs, synthesized
-from bench.rows import SCRATCH, STEPS, WORDS, in_a_process
+from bench.rows import SCRATCH, STEPS, WAY, WORDS, in_a_process
 from bench.shapes import PROVIDERS
 from bench.steps import Saved
 from functions.batch.money import DOLLAR
@@ -49,7 +49,7 @@ class Series(msgspec.Struct):
 def measured(provider: str, rows: int, stack: Deployed) -> Measured:
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        for step in ("input", "shard", "open", "collect", "assemble"):
+        for step in WAY:
             told = in_a_process(step, provider, Path(folder), rows, 0)
             if step in STEPS:
                 seconds[WORDS[step]] = told["seconds"][0]
@@ -154,8 +154,9 @@ def main() -> None:
     options = parser.parse_args()
     SCRATCH.mkdir(parents=True, exist_ok=True)
     stack = synthesized()
-    print("| rows | sharding, s | collecting, s | assembling, s | tokens, $ | AWS, $ |")
-    print("|--:|--:|--:|--:|--:|--:|")
+    steps = " | ".join(f"{name}, s" for name in WORDS.values())
+    print(f"| rows | {steps} | tokens, $ | AWS, $ |")
+    print(f"|--:|{'--:|' * len(WORDS)}--:|--:|")
     found: list[Measured] = []
     for rows in sorted(options.sizes):
         each = measured(options.provider, rows, stack)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from bench.shapes import PROVIDERS, ROW_BYTES
 from bench.steps import JOB, Bench
 from functions.batch.sending.reconcile import Round
 from functions.batch.streams.lines import iter_lines
+from infra.allocator import ALLOCATOR
 
 
 class Line(msgspec.Struct):
@@ -58,6 +60,7 @@ class LargeJob:
         ranges = msgspec.json.decode(bench.objects.get(f"{JOB}/ranges.json"))
         self._timed("shard", [lambda each=each: world.shard(JOB, each) for each in ranges])
         bench.open_round()
+        self._timed("submit", [bench.submit])
         shards = list(bench.ledger.shards(JOB))
         collector = world.collector(bench.provider)
         self._timed(
@@ -100,6 +103,9 @@ class LargeJob:
 
 
 def main() -> None:
+    if not ALLOCATOR.items() <= os.environ.items():  # what a process begins with
+        again = [sys.executable, "-m", "bench.large", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, **ALLOCATOR})
     parser = argparse.ArgumentParser(prog="python -m bench.large", description=__doc__)
     parser.add_argument("--provider", choices=PROVIDERS, default="openai")
     parser.add_argument("--gigabytes", type=float, default=3)

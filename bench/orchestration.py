@@ -47,9 +47,10 @@ class Assumed(msgspec.Struct, kw_only=True):
     secrets_for_a_poll: float = 1
 
 
-STREAMED = {"shard": 2, "submit": 2, "collect": 5, "assemble": 3}
-"""How often a step moves the bytes of its rows: rows in and out; rows in, requests out; rows and
-answers in, parts out at twice the size; parts in at twice the size, results out."""
+STREAMED = {"shard": 2, "submit": 2, "collect": 4, "assemble": 3}
+"""How often a step moves the bytes of its rows: rows in and out; rows in, requests out; answers in
+and parts out, each at twice the size; parts in at twice the size, results out. What *Collect* needs
+of the rows is a twentieth of them."""
 
 
 def prices() -> dict[str, float]:

@@ -28,8 +28,14 @@ from typing import Any
 from bench.shapes import PROVIDERS
 from infra.allocator import ALLOCATOR
 
-STEPS = ("shard", "collect", "assemble")
-WORDS = {"shard": "sharding", "collect": "collecting", "assemble": "assembling"}
+STEPS = ("shard", "submit", "collect", "assemble")
+WAY = ("input", "shard", "open", "submit", "collect", "assemble")
+WORDS = {
+    "shard": "sharding",
+    "submit": "submitting",
+    "collect": "collecting",
+    "assemble": "assembling",
+}
 SCRATCH = Path(__file__).resolve().parents[1] / ".state" / "bench"
 SPLIT_BYTES = 1 << 29
 MIB = 1 << 20
@@ -106,7 +112,7 @@ def job(provider: str, rows: int, runs: int, steps: tuple[str, ...] = STEPS) -> 
     SCRATCH.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        for step in ("input", "shard", "open", "collect", "assemble"):
+        for step in WAY:
             measured = in_a_process(
                 step, provider, Path(folder), rows, runs if step in steps else 0
             )

@@ -1,4 +1,4 @@
-"""The three steps that touch every row, over files, and what each is held against."""
+"""The steps that touch every row, over files, and what each is held against."""
 
 from __future__ import annotations
 
@@ -99,6 +99,14 @@ class Bench:
         for piece in msgspec.json.decode(self.objects.get(f"{JOB}/ranges.json")):
             self.world.shard(JOB, piece)
 
+    def submit(self) -> None:
+        """But for the provider, who gets each file."""
+        dialect = self.world.dialect(self.provider)
+        path = self.folder / "requests.jsonl"
+        for shard in self.ledger.shards(JOB):
+            write_requests(shard, self.world.work, dialect, path)
+        path.unlink()
+
     def collect(self) -> None:
         collector = self.world.collector(self.provider)
         for shard in self.ledger.shards(JOB):
@@ -128,7 +136,6 @@ class Bench:
             keys = [row.key for row in shard_rows(shard, self.world.work)]
             random.Random(1).shuffle(keys)
             path = self.folder / "answers" / shard.shard_id
-            write_requests(shard, self.world.work, self.world.dialect(self.provider), path)
             with path.open("wb", buffering=1 << 20) as file:
                 for key, answer in zip(keys, cycle(made), strict=False):
                     file.write(spelled(answer, row_id(shard, key, 1).encode()) + b"\n")
@@ -140,7 +147,11 @@ class Bench:
     # So that a step can run again.
 
     def undo(self, step: str, before: Saved) -> None:
-        folders = {"shard": ("ranges", "rows", "parts"), "collect": ("collected", "parts")}
+        folders = {
+            "shard": ("ranges", "rows", "parts"),
+            "submit": ("heads",),
+            "collect": ("collected", "parts"),
+        }
         for name in folders.get(step, ()):
             self.objects.forget(f"{JOB}/{name}")
         if step == "assemble":
@@ -156,7 +167,7 @@ class Bench:
     def read_by(self, step: str) -> list[Path]:
         """The files whose lines the step is about."""
         match step:
-            case "shard":
+            case "shard" | "submit":
                 return [self.input]
             case "collect":
                 return self.answer_files()
@@ -172,11 +183,11 @@ class Bench:
                         out.write(line)
 
     def tutorial(self, step: str) -> None:
-        {"shard": self._tutorial_shard, "collect": self._tutorial_collect}.get(
-            step, self._tutorial_assemble
+        {"collect": self._tutorial_collect, "assemble": self._tutorial_assemble}.get(
+            step, self._tutorial_send
         )()
 
-    def _tutorial_shard(self) -> None:
+    def _tutorial_send(self) -> None:
         with self.input.open() as file, (self.folder / "copied").open("w") as out:
             for number, line in enumerate(file):
                 row = json.loads(line)
