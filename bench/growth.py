@@ -29,7 +29,7 @@ CHART = ROOT / "docs" / "growth.svg"
 SIZES = [10_000, 100_000, 1_000_000]
 COLORS = ("#1f77b4", "#d95f02", "#1b9e77", "#555555")
 PANEL, HEIGHT, MARGIN, TOP = 430, 300, 70, 50
-INK = 'font-family="system-ui, sans-serif" fill="#222"'
+FONT = 'font-family="system-ui, sans-serif"'
 
 
 class Measured(msgspec.Struct, kw_only=True):
@@ -76,7 +76,7 @@ def panel(title: str, left: int, sizes: list[int], series: list[Series]) -> list
     x = _scale(first, last, left + MARGIN, left + PANEL - 110)
     y = _scale(low, high, TOP + HEIGHT, TOP)
     drawn = [
-        f'<text x="{left + MARGIN}" y="{TOP - 18}" {INK} font-size="15">{escape(title)}</text>'
+        _text(left + MARGIN, TOP - 18, title, "start", size=15),
     ]
     for size in sizes:
         at = x(log10(size))
@@ -88,7 +88,7 @@ def panel(title: str, left: int, sizes: list[int], series: list[Series]) -> list
         drawn.append(_text(x(first) - 8, y(power) + 4, f"{10.0**power:,g}", "end"))
     for each, color in zip(series, COLORS, strict=False):
         drawn += _series(each, color, sizes, x, y, low)
-    return drawn
+    return drawn + _labels(series, x(log10(sizes[-1])), y)
 
 
 def _series(
@@ -109,8 +109,19 @@ def _series(
     for (across, down), value in zip(places, series.values, strict=True):
         drawn.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4" fill="{color}">')
         drawn.append(f"<title>{value:,.4g}</title></circle>")
-    label = f"{series.name} {series.values[-1]:,.2f}"
-    drawn.append(_text(places[-1][0] + 10, places[-1][1] + 4, label, "start"))
+    return drawn
+
+
+def _labels(series: list[Series], across: float, y: Callable[[float], float]) -> list[str]:
+    """Beside the last points, one below the other where these lie close together."""
+    drawn: list[str] = []
+    above = 0.0
+    for last, name, color in sorted(
+        (y(log10(each.values[-1])), f"{each.name} {each.values[-1]:,.2f}", color)
+        for each, color in zip(series, COLORS, strict=False)
+    ):
+        above = max(last + 4, above + 15)
+        drawn.append(_text(across + 10, above, name, "start", color))
     return drawn
 
 
@@ -123,9 +134,11 @@ def _line(x1: float, y1: float, x2: float, y2: float, color: str, more: str = ""
     return f'<line {ends} stroke="{color}" {more}/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def _text(
+    x: float, y: float, text: str, anchor: str, color: str = "#222", *, size: int = 12
+) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} {INK} font-size="12">{escape(text)}</text>'
+    return f'<text {place} {FONT} fill="{color}" font-size="{size}">{escape(text)}</text>'
 
 
 def chart(found: list[Measured]) -> str:

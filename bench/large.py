@@ -60,8 +60,8 @@ class LargeJob:
         ranges = msgspec.json.decode(bench.objects.get(f"{JOB}/ranges.json"))
         self._timed("shard", [lambda each=each: world.shard(JOB, each) for each in ranges])
         bench.open_round()
-        self._timed("submit", [bench.submit])
         shards = list(bench.ledger.shards(JOB))
+        self._timed("submit", [lambda each=each: bench.submit_one(each) for each in shards])
         collector = world.collector(bench.provider)
         self._timed(
             "collect",

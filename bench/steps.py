@@ -100,11 +100,13 @@ class Bench:
             self.world.shard(JOB, piece)
 
     def submit(self) -> None:
-        """But for the provider, who gets each file."""
-        dialect = self.world.dialect(self.provider)
-        path = self.folder / "requests.jsonl"
         for shard in self.ledger.shards(JOB):
-            write_requests(shard, self.world.work, dialect, path)
+            self.submit_one(shard)
+
+    def submit_one(self, shard: Shard) -> None:
+        """But for the provider, who gets the file."""
+        path = self.folder / "requests.jsonl"
+        write_requests(shard, self.world.work, self.world.dialect(self.provider), path)
         path.unlink()
 
     def collect(self) -> None:
