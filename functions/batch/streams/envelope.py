@@ -24,8 +24,6 @@ _WORDS = {SUCCEEDED: b"succeeded", FAILED: b"failed", INVALID: b"invalid"}
 
 _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
-
-
 _COST = b'"cost_usd":%b,"list_cost_usd":%b'
 _METERED = b'"usage":%b,%b' % (_USAGE, _COST)
 
