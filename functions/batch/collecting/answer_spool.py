@@ -87,7 +87,7 @@ class AnswerSpool:
         else:
             held.update(zip(keys, answers, strict=True))
             self.rows += len(keys)
-        sizes = [
+        sizes = [  # as `_size`, without a call for each
             len(answer if isinstance(answer, bytes) else answer.line) + _BESIDE
             for answer in answers
         ]

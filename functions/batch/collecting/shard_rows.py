@@ -37,5 +37,6 @@ class ShardRows:
 
     def row(self, key: bytes) -> WorkRow:
         """Of the heads that came last; in order."""
-        packed = next(packed for packed in self._rows if packed.startswith(key))
+        packed = next((packed for packed in self._rows if packed.startswith(key)), None)
+        assert packed is not None, f"{key} is not among the rows of {self._shard.shard_id}"
         return WorkRow(*unpack_row(packed), packed)

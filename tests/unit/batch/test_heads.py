@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.batch import layout
+from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.model import Refusal
 from functions.batch.rows import Weight
 from functions.batch.sending import laps
@@ -195,3 +196,11 @@ def test_a_row_with_a_long_id_is_read_itself(size: int, *, known: bool) -> None:
     heads = heads_of([packed], lambda line: b"another")
     assert heads.tokens == [9 * known]
     assert heads.custom_ids == [identity if known else b"null"]
+
+
+def test_heads_of_rows_that_are_not_there_are_told() -> None:
+    world, work, job_id = submitted()
+    rows = ShardRows(world.ledger.shard(job_id, SHARD), work)
+    assert rows.row(row_key(0, ROWS - 1).encode()).key == row_key(0, ROWS - 1)
+    with pytest.raises(AssertionError, match="is not among the rows of"):
+        rows.row(row_key(0, ROWS).encode())
