@@ -5,8 +5,8 @@ and another text. The dialect says where a row has its texts (`Cut`); what is ar
 mould. A line that has the same bytes there, and one JSON string in each gap, can only be a request
 of the same group with the same limits: its texts are weighed, and nothing else of it is read.
 
-What one line ends with, the newline and what the next one begins with are one separator: a block
-of lines is split at it, into what their gaps hold.
+Whether lines fit is found by putting together what they would be with what stands in their gaps: a
+block of them at once.
 
 Of the texts some are weighed for all: see `functions.batch.reading.shares`.
 """
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import count, takewhile
+from itertools import chain, takewhile
+from operator import itemgetter
 
 import msgspec
 
@@ -23,7 +24,8 @@ from functions.batch.ports import Dialect
 from functions.batch.reading.shares import shared_tokens
 from functions.batch.reading.tokens import text_tokens
 from functions.batch.rows import Cut, Group, Limits, Weight
-from functions.batch.streams.lines import fresh_form
+from functions.batch.streams.fresh import FreshForm
+from functions.batch.streams.lines import lines_of
 
 _LEAST_REACH, _MOST_REACH = 4_096, 1 << 20
 """Bytes of lines that are looked at together."""
@@ -84,14 +86,11 @@ class Mould:
         self.dialect = dialect
         self.group: Group = cut.row.group
         self.shape = shape
-        self._separator = b"%b\n%b" % (shape.tail, shape.head)
-        self._around = len(shape.head) + len(shape.tail)
+        self._tail = shape.tail + b"\n"
         self._weight = cut.row.weight
         self._alone = cut.alone
-        self._id_at = len(shape.head) - 1 if shape.named == 0 else 0
-        self._form = fresh_form(
-            prefix, self._weight, self._id_at, before=shape.tail, after=shape.head
-        )
+        id_at = len(shape.head) - 1 if shape.named == 0 else 0
+        self._form = FreshForm(prefix, self._weight, id_at)
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
         self._reach = _MOST_REACH
@@ -102,27 +101,24 @@ class Mould:
         if not block.startswith(self.shape.head, at):
             return None
         until = self._window(block, at)
-        pieces = self._pieces(block, at + len(self.shape.head), until, most_bytes)
-        gaps = self._gaps(pieces)
-        if gaps is None:
-            pieces = self._before_others(pieces)
-            gaps = self._gaps(pieces)
-            assert gaps is not None  # no newline is left among them
+        window = block[at:until]
+        lines = lines_of(window)
+        lines[-1] += b"\n"
+        lines = self._short_enough(lines, most_bytes)
+        gaps = self._gaps(lines, window)
         taken = len(gaps.lengths[0])
-        del pieces[taken:]
-        size = sum(map(len, pieces)) + taken * self._around
-        end = at + size + taken
+        del lines[taken:]
+        size = sum(map(len, lines))
+        end = at + size
         self._reach = min(max(_LEAST_REACH, 4 * self._reach if end > until else size), _MOST_REACH)
         if not taken:
             return None
         tokens = self._tokens(gaps, number)
-        packed = [b""] * (2 * taken)
-        packed[::2] = self._heads(number, tokens, gaps)
-        packed[1::2] = pieces
-        packed[0] = packed[0][len(self.shape.tail) + 1 :]
-        packed.append(self.shape.tail + b"\n")
+        ids = [*map(_QUOTES.__add__, gaps.lengths[self.shape.named or 0])]
+        packed = self._form.packed(number, tokens, ids, lines)
+        size -= taken
         if self._alone and self.shape.named is not None:
-            size -= sum(gaps.lengths[self.shape.named]) + 2 * taken
+            size -= sum(ids)
         return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
 
     def _window(self, block: bytes, at: int) -> int:
@@ -135,79 +131,80 @@ class Mould:
             until = block.find(b"\n", at)
         return until if until >= 0 else len(block)
 
-    def _pieces(self, block: bytes, begin: int, until: int, most_bytes: int) -> list[bytes]:
-        """What stands between head and tail of each line, the first without its head. Behind a line
-        that begins with this head there may be others, up to the next head."""
-        tail = self.shape.tail
-        if block.endswith(tail, begin, until):
-            pieces = block[begin : until - len(tail)].split(self._separator)
-        else:
-            pieces = self._before_others(block[begin:until].split(self._separator))
-        most = most_bytes - self._beyond - self._around
-        if until - begin > most:
-            return [*takewhile(lambda piece: len(piece) <= most, pieces)]
-        return pieces
+    def _short_enough(self, lines: list[bytes], most_bytes: int) -> list[bytes]:
+        most = most_bytes - self._beyond + 1
+        if max(map(len, lines)) > most:
+            return [*takewhile(lambda line: len(line) <= most, lines)]
+        return lines
 
-    def _before_others(self, pieces: list[bytes]) -> list[bytes]:
-        """Those of lines that fit one behind the other; the last piece is without its tail, or is
-        followed by other lines."""
-        tail = self.shape.tail
-        last = next((at for at, piece in enumerate(pieces) if b"\n" in piece), len(pieces) - 1)
-        line = pieces[last].partition(b"\n")[0]
-        return pieces[:last] + ([line[: len(line) - len(tail)]] if line.endswith(tail) else [])
-
-    def _heads(self, number: int, tokens: list[int], gaps: Gaps) -> list[bytes]:
-        """What stands before the pieces, from the row with this number on."""
-        form = self._form
-        if not self._id_at:
-            return [form % numbers for numbers in zip(count(number), tokens, strict=False)]
-        lengths = map(_QUOTES.__add__, gaps.lengths[0])
-        return [form % numbers for numbers in zip(count(number), tokens, lengths, strict=False)]
-
-    def _gaps(self, pieces: list[bytes]) -> Gaps | None:
-        """None where another line stands among them."""
+    def _gaps(self, lines: list[bytes], window: bytes) -> Gaps:
+        """Of the lines that fit, one behind the other. They are what the window begins with."""
         many = self.shape.gaps
-        raws = pieces[:] if many == 1 else self._at_one_place(pieces) or self._searched(pieces)
+        raws = self._at_one_place(lines)
+        if not raws or self._around(raws) != window:
+            raws = self._searched(lines)
+            if self._around(raws) != window:
+                raws = self._fitting(lines, raws)
         texts = _decoded(raws)
-        if texts is None:
-            return None
         del texts[len(texts) // many * many :], raws[len(texts) // many * many :]
         return Gaps(
             [texts[place::many] for place in range(many)],
             [[*map(len, raws[place::many])] for place in range(many)],
         )
 
-    def _at_one_place(self, pieces: list[bytes]) -> list[bytes]:
-        """What stands in two gaps, where the second begins at the same place in each line, as it
-        does behind ids of one length; nothing otherwise."""
-        between = self.shape.inner[0]
-        begin = pieces[0].find(between) if pieces and self.shape.gaps == 2 else -1
-        if begin <= 0 or [piece for piece in pieces if not piece.startswith(between, begin)]:
+    def _around(self, raws: list[bytes]) -> bytes:
+        """The lines that have this in their gaps, with newlines between them."""
+        shape, many = self.shape, self.shape.gaps
+        rows = len(raws) // many
+        pieces = [b""] * (2 * len(raws))
+        pieces[:: 2 * many] = [self._tail + shape.head] * rows
+        for place, inner in enumerate(shape.inner, 1):
+            pieces[2 * place :: 2 * many] = [inner] * rows
+        pieces[1::2] = raws
+        pieces[:1] = [shape.head] if raws else []
+        pieces.append(shape.tail)
+        return b"".join(pieces)
+
+    def _at_one_place(self, lines: list[bytes]) -> list[bytes]:
+        """What stands in the gaps, if each begins at the same place in every line, as they do
+        behind ids of one length: if the first line and the last are so, the others are tried."""
+        first, last = self._searched(lines[:1]), self._searched(lines[-1:])
+        if not first or [*map(len, first[:-1])] != [*map(len, last[:-1])]:
             return []
-        end = begin + len(between)
-        raws = [b""] * (2 * len(pieces))
-        raws[::2] = [piece[:begin] for piece in pieces]
-        raws[1::2] = [piece[end:] for piece in pieces]
+        begin = len(self.shape.head)
+        slices: list[slice] = []
+        for raw, inner in zip(first, self.shape.inner, strict=False):
+            slices.append(slice(begin, begin + len(raw)))
+            begin += len(raw) + len(inner)
+        behind = slice(begin, -len(self._tail))
+        if not slices:
+            return [line[behind] for line in lines]
+        return [*chain.from_iterable(map(itemgetter(*slices, behind), lines))]
+
+    def _searched(self, lines: list[bytes]) -> list[bytes]:
+        """What stands in the gaps, without the quotes around it: up to the next quote that no
+        backslash stands before, if a line has such quotes, and in the last up to the tail."""
+        raws: list[bytes] = []
+        many = self.shape.gaps
+        for number, line in enumerate(lines):
+            begin = len(self.shape.head)
+            for inner in self.shape.inner:
+                end = line.find(b'"', begin)
+                while end >= 0 and line[end - 1] == _BACKSLASH:
+                    end = line.find(b'"', end + 1)
+                if end < 0:
+                    return raws[: number * many]
+                raws.append(line[begin:end])
+                begin = end + len(inner)
+            raws.append(line[begin : -len(self._tail)])
         return raws
 
-    def _searched(self, pieces: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, without the quotes around it: up to the next quote that no
-        backslash stands before, or a later such one, behind which the mould goes on."""
-        raws: list[bytes] = []
-        add = raws.append
-        for piece in pieces:
-            begin = 0
-            for until in self.shape.inner:
-                end = piece.find(b'"', begin)
-                while end >= 0 and not (
-                    piece.startswith(until, end) and piece[end - 1] != _BACKSLASH
-                ):
-                    end = piece.find(b'"', end + 1)
-                if end < 0:
-                    return raws
-                add(piece[begin:end])
-                begin = end + len(until)
-            add(piece[begin:])
+    def _fitting(self, lines: list[bytes], raws: list[bytes]) -> list[bytes]:
+        """The gaps of the lines before the first that has other bytes around them."""
+        many = self.shape.gaps
+        for begin, line in zip(range(0, len(raws), many), lines, strict=False):
+            if self._around(raws[begin : begin + many]) != line[:-1]:
+                return raws[:begin]
         return raws
 
     def _tokens(self, gaps: Gaps, number: int) -> list[int]:
@@ -219,8 +216,7 @@ class Mould:
             return [round(fixed)] * len(gaps.lengths[0])
         lengths = [*map(sum, zip(*columns, strict=True))] if len(columns) > 1 else columns[0]
         texts = [gaps.texts[place] for place in self.shape.texts]
-        weighed = shared_tokens(lengths, partial(_weigh, texts), number=number)
-        return [round(fixed + tokens) for tokens in weighed]
+        return shared_tokens(lengths, partial(_weigh, texts), number=number, fixed=fixed)
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -304,24 +300,19 @@ class Moulds:
                 self._known = [made, *self._known[: _MOST - 1]]
 
 
-def _decoded(raws: list[bytes]) -> list[str] | None:
-    """The strings, up to the first that is none, or holds a NUL, which no provider takes. None
-    where there is a newline in one.
+def _decoded(raws: list[bytes]) -> list[str]:
+    """The strings, up to the first that is none, or holds a NUL, which no provider takes.
 
-    Where none ends with a backslash, together they have two quotes or more for each that are not
-    escaped. As many strings as raws can therefore only be these.
+    There is a newline between two of them, and none in a string. So each of them has one string at
+    least, and as many strings as raws can only be these.
     """
-    joined = b'["%b"]' % b'","'.join(raws)
-    if b"\n" in joined:
-        return None
-    escapes = b"\\" in joined
-    if raws and not (escapes and b"\\" in b"".join([raw[-1:] for raw in raws])):
-        try:
-            texts = _strings(joined)
-        except ValueError:
-            texts = []
-        if len(texts) == len(raws) and not (escapes and "\0" in "".join(texts)):
-            return texts
+    joined = b'["%b"]' % b'",\n"'.join(raws)
+    try:
+        texts = _strings(joined)
+    except ValueError:
+        texts = []
+    if len(texts) == len(raws) and not (b"\\" in joined and "\0" in "".join(texts)):
+        return texts
     sound: list[str] = []
     for raw in raws:
         try:

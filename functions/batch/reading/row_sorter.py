@@ -23,7 +23,8 @@ from functions.batch.reading.moulds import Moulds
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps, Group, Limits, ParsedRow, Weight
 from functions.batch.streams import envelope
-from functions.batch.streams.lines import Oversized, is_blank, pack_fresh, pack_keyed, row_key
+from functions.batch.streams.fresh import pack_fresh
+from functions.batch.streams.lines import Oversized, is_blank, pack_keyed, row_key
 from functions.batch.streams.spools import PartSpools, SourceSpool
 from functions.batch.tally import Problems
 from functions.batch.work import RangeResult, Rest, Source

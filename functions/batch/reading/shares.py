@@ -26,10 +26,10 @@ Weigh = Callable[[Iterable[int]], list[float]]
 _GOLDEN = 0.618_033_988_749_895
 
 
-def shared_tokens(lengths: list[int], weigh: Weigh, *, number: int) -> list[float]:
-    """Of each row; `number` is the number of the first one."""
+def shared_tokens(lengths: list[int], weigh: Weigh, *, number: int, fixed: float) -> list[int]:
+    """Of each row; `number` is the number of the first one, `fixed` what each has beside."""
     if number < FIRST:
-        return weigh(range(len(lengths)))
+        return [round(fixed + own) for own in weigh(range(len(lengths)))]
     long = _LONG * sum(lengths) / len(lengths)
     alone: list[int] = []
     if max(lengths) > long:
@@ -37,9 +37,9 @@ def shared_tokens(lengths: list[int], weigh: Weigh, *, number: int) -> list[floa
     some = [row for row in _some_of(len(lengths), number) if not alone or lengths[row] <= long]
     known = sum([lengths[row] for row in some])
     each = sum(weigh(some)) / known if known else 0.0
-    tokens = [each * length for length in lengths]
+    tokens = [round(fixed + each * length) for length in lengths]
     for row, own in zip(alone, weigh(alone), strict=True):
-        tokens[row] = own
+        tokens[row] = round(fixed + own)
     return tokens
 
 

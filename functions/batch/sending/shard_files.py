@@ -21,6 +21,7 @@ from functions.batch.streams.lines import (
     each,
     iter_lines,
     line_blocks,
+    split,
     unpack_row,
 )
 from functions.batch.streams.sorting import Ahead
@@ -67,7 +68,7 @@ def _blocks(objects: Objects, source: Source) -> Iterator[list[bytes]]:
         return
     for block in blocks:
         if not isinstance(block, Oversized):
-            yield block.split(b"\n")
+            yield split(block)
 
 
 def _in_blocks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from functions.batch.ports import Objects
-from functions.batch.streams.lines import KEY_LENGTH, Oversized, iter_lines, unpack_fresh
+from functions.batch.streams.fresh import unpack_fresh
+from functions.batch.streams.lines import KEY_LENGTH, Oversized, iter_lines
 
 _LONGEST_ID = 256
 """Bytes of a user's id, as JSON. A row with a longer one is read itself."""

@@ -6,11 +6,9 @@ Lines end at `b"\\n"` only: U+2028, U+0085 and the like are text inside a row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from io import BytesIO
 
 import msgspec
-
-from functions.batch.rows import Weight
 
 BOM = b"\xef\xbb\xbf"
 KEY_LENGTH = 16
@@ -128,6 +126,17 @@ def iter_lines(
     return each(line_blocks(chunks, max_bytes=max_bytes))
 
 
+def lines_of(block: bytes) -> list[bytes]:
+    """Its lines, with their newlines. It looks for these with the C library, in a fifth of the time
+    of `split`, which looks at each byte."""
+    return BytesIO(block).readlines()
+
+
+def split(block: bytes) -> list[bytes]:
+    """The same as `block.split(b"\n")`, in half the time where lines have a kilobyte."""
+    return [line[:-1] for line in lines_of(block + b"\n")]
+
+
 def rows_of(blocks: Iterable[bytes | Oversized]) -> Iterator[bytes | Oversized]:
     """Lines that are rows, no blank ones, one by one."""
     for line in each(blocks):
@@ -145,7 +154,7 @@ def each(blocks: Iterable[bytes | Oversized]) -> Iterator[bytes | Oversized]:
         if isinstance(block, Oversized):
             yield block
         else:
-            yield from block.split(b"\n")
+            yield from split(block)
 
 
 class Transit(msgspec.Struct, array_like=True, gc=False):
@@ -184,71 +193,10 @@ def pack_row(key: str, line: bytes, transit: Transit | None = None) -> bytes:
     return b"%b %b\t%b\n" % (key.encode(), header, line)
 
 
-def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) -> bytes:
-    """The same, of a row that was never sent. `route` is null where no recipe made it."""
-    return b"%b [0,0,null,null,0,0,%b,0,%d,%d,%d,%d]\t%b\n" % (
-        key.encode(),
-        b"false" if route is None else b"true",
-        -1 if route is None else route,
-        weight.tokens,
-        weight.max_output,
-        weight.unbounded,
-        line,
-    )
-
-
-def fresh_form(
-    key_prefix: str, weight: Weight, id_at: int, *, before: bytes, after: bytes
-) -> bytes:
-    """What `pack_fresh` writes between the lines of rows that differ in little, with the bytes that
-    all lines end with before it, and those that they begin with after it: to be filled in with
-    number and tokens, and with the length of the id where its place is given."""
-    row = b"%b\n%b%%09d [0,0,null,null,0,0,false,0,-1,%%d,%d,%d%b]\t%b"
-    place = b",%d,%%d" % id_at if id_at else b""
-    ends = before.replace(b"%", b"%%"), after.replace(b"%", b"%%")
-    prefix = key_prefix.encode()
-    return row % (ends[0], prefix, weight.max_output, weight.unbounded, place, ends[1])
-
-
 def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
     """Key, transit and line of `packed` (without its newline)."""
     head, _, line = packed.partition(b"\t")
     return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
-
-
-class Fresh(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is kept of a row that no recipe made, and that was never sent: see `Transit`."""
-
-    tokens: int
-    max_output: int
-    unbounded: int
-    id_at: int = 0
-    id_length: int = 0
-
-
-def unpack_fresh(packed: bytes) -> tuple[Fresh, int] | None:
-    """With the place of the row's line. None for any other row, and for one that has to be weighed
-    again."""
-    if not packed.startswith(_FRESH, KEY_LENGTH):
-        return None
-    tab = packed.index(b"\t", _FRESH_LENGTH)
-    fresh = _fresh(packed[_FRESH_LENGTH:tab])
-    return None if fresh is None else (fresh, tab + 1)
-
-
-_FRESH = b" [0,0,null,null,0,0,false,0,-1,"
-_FRESH_LENGTH = KEY_LENGTH + len(_FRESH)
-_numbers = msgspec.json.Decoder(Fresh)
-
-
-@lru_cache(16_384)
-def _fresh(numbers: bytes) -> Fresh | None:
-    """Rows that are alike have a few of them."""
-    try:
-        fresh = _numbers.decode(b"[" + numbers)
-    except msgspec.MsgspecError:
-        return None
-    return fresh if fresh.tokens else None
 
 
 def pack_keyed(key: str, payload: bytes) -> bytes:

@@ -18,8 +18,9 @@ from functions.batch.rows import Weight
 from functions.batch.sending import laps
 from functions.batch.sending.shard_files import write_requests
 from functions.batch.sending.submission import Submitter
+from functions.batch.streams.fresh import FreshForm, pack_fresh
 from functions.batch.streams.heads import Heads, heads_of, line_of, read_heads
-from functions.batch.streams.lines import Transit, fresh_form, pack_fresh, pack_row, row_key
+from functions.batch.streams.lines import Transit, pack_row, row_key
 from tests.support.driver import World
 from tests.support.lines import jsonl
 from tests.support.twin_provider import TwinDialect, TwinProvider
@@ -191,8 +192,9 @@ def test_heads_are_read_as_they_were_stored(ids: list[bytes], tokens: int) -> No
 @pytest.mark.parametrize(("size", "known"), [(254, True), (255, False)])
 def test_a_row_with_a_long_id_is_read_itself(size: int, *, known: bool) -> None:
     identity = b'"%b"' % (b"x" * size)
-    form = fresh_form("000003-", Weight(max_output=3), 6, before=b"}", after=b'{"id":"')
-    packed = (form % (17, 9, len(identity))).partition(b"\n")[2] + identity[1:] + b"}"
+    form = FreshForm("000003-", Weight(max_output=3), 6)
+    line = b'{"id":%b}\n' % identity
+    packed = b"".join(form.packed(17, [9], [len(identity)], [line]))[:-1]
     heads = heads_of([packed], lambda line: b"another")
     assert heads.tokens == [9 * known]
     assert heads.custom_ids == [identity if known else b"null"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -9,23 +10,32 @@ from hypothesis import strategies as st
 
 from functions.batch.reading.unpacking import Named, Unreadable, decompress, named
 from functions.batch.rows import Weight
+from functions.batch.streams import fresh
+from functions.batch.streams.fresh import FreshForm, pack_fresh
 from functions.batch.streams.lines import (
     Oversized,
     Transit,
     each,
     iter_lines,
-    pack_fresh,
+    lines_of,
     pack_row,
     plain_blocks,
     range_blocks,
     row_key,
     rows_of,
+    split,
     unpack_row,
 )
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@given(st.lists(st.sampled_from([b"\n", b"a", b"\r", b"x" * 9])).map(b"".join))
+def test_lines_of_a_block_are_what_stands_between_newlines(block: bytes) -> None:
+    assert split(block) == block.split(b"\n")
+    assert b"".join(lines_of(block)) == block
 
 
 @given(
@@ -100,6 +110,28 @@ def test_a_fresh_row_carries_its_route_and_what_it_weighs(
     packed = pack_fresh(row_key(0, 1), b"{}", weight, route)
     transit = Transit(made=made, route=number, tokens=212, max_output=300, unbounded=1)
     assert unpack_row(packed[:-1]) == (row_key(0, 1), transit, b"{}")
+
+
+@pytest.mark.parametrize("known", [1, 4_096])
+@pytest.mark.parametrize("id_at", [0, 6])
+def test_fresh_rows_that_are_alike_are_packed_together(id_at: int, known: int) -> None:
+    """Across a thousand, and whether what stands behind their keys was known before or not."""
+    form = FreshForm("000003-", Weight(max_output=300, unbounded=2), id_at)
+    lines = [b'{"id":"%d"}\n' % number for number in range(3_005)]
+    tokens = [1 + number % 3 for number in range(3_005)]
+    ids = [len(line) - 8 for line in lines]
+    with patch.object(fresh, "_MOST_KNOWN", known):
+        packed = b"".join(form.packed(998, tokens, ids, lines))
+    for number, row in enumerate(packed.splitlines()):
+        key, transit, line = unpack_row(row)
+        expected = Transit(
+            tokens=tokens[number],
+            max_output=300,
+            unbounded=2,
+            id_at=id_at,
+            id_length=ids[number] if id_at else 0,
+        )
+        assert (key, transit, line) == (row_key(3, 998 + number), expected, lines[number][:-1])
 
 
 def test_a_row_of_an_earlier_release_was_not_weighed() -> None:

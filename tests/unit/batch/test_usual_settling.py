@@ -20,15 +20,9 @@ from functions.batch.model import Shard
 from functions.batch.pricing import Price, PriceList, Rates
 from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, Weight
 from functions.batch.sending.shard_files import WorkRow
+from functions.batch.streams.fresh import FreshForm, pack_fresh, unpack_fresh
 from functions.batch.streams.heads import heads_of
-from functions.batch.streams.lines import (
-    Transit,
-    fresh_form,
-    pack_fresh,
-    pack_row,
-    unpack_fresh,
-    unpack_row,
-)
+from functions.batch.streams.lines import Transit, pack_row, unpack_row
 from functions.batch.work import ShardManifest, Source
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
@@ -36,10 +30,8 @@ from tests.support.twin_provider import TwinDialect, TwinProvider
 KEY = "000003-000000017"
 LINE = b'{"twin":"twin",\t"model":"m","text":"x","custom_id":"a"}'
 _AT = LINE.index(b'"a"')
-_FORM = fresh_form(
-    KEY[:7], Weight(rows=1, max_output=300), _AT, before=LINE[_AT + 2 :], after=LINE[: _AT + 1]
-)
-ALIKE = (_FORM % (17, 9, 3)).partition(b"\n")[2] + b"a" + LINE[_AT + 2 :] + b"\n"
+_FORM = FreshForm(KEY[:7], Weight(rows=1, max_output=300), _AT)
+ALIKE = b"".join(_FORM.packed(17, [9], [3], [LINE + b"\n"]))
 """As a mould writes it."""
 
 WEIGHTS = st.builds(

@@ -22,6 +22,7 @@ from functions.batch.reading.moulds import Moulds, mould_of
 from functions.batch.reading.shares import FIRST
 from functions.batch.rows import Caps, Weight
 from functions.batch.streams import lines as lines_module
+from functions.batch.streams.fresh import pack_fresh
 from functions.batch.streams.lines import pack_row, unpack_row
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.fields import MOST_MODEL
@@ -218,7 +219,7 @@ def read_whole(dialect: Dialect, number: int, line: bytes) -> tuple[bytes, Weigh
         row = dialect.parse(line, decode(line))
     except InvalidRow:
         return None
-    packed = lines_module.pack_fresh(f"000000-{number:09d}", line, row.weight)
+    packed = pack_fresh(f"000000-{number:09d}", line, row.weight)
     return without_places(packed), row.weight
 
 
