@@ -14,6 +14,8 @@ DOLLAR = 10**12
 PER_MILLION_TOKENS = DOLLAR // 1_000_000
 """Picodollars a token of a price of one dollar per million tokens."""
 
+_MOST_NUMBERS = 16_384
+
 PriceSource = Literal["library", "override", "derived_half"]
 
 
@@ -40,11 +42,15 @@ def number(amount: int | None) -> bytes:
     return sign + (b"%d.%012d" % (cents, rest)).rstrip(b"0").rstrip(b".")
 
 
-def numbers(amounts: list[int]) -> list[bytes]:
-    """The same of some amounts; fast where all are less than a dollar, but not nothing."""
-    if amounts and min(amounts) > 0 and max(amounts) < DOLLAR:
-        return [(b"0.%012d" % amount).rstrip(b"0") for amount in amounts]
-    return [*map(number, amounts)]
+class Numbers(dict[int, bytes]):
+    """What `number` makes of amounts. Of the costs of many answers few differ, since the prices
+    that they are sums of have common factors."""
+
+    def __missing__(self, amount: int) -> bytes:
+        if len(self) >= _MOST_NUMBERS:
+            self.clear()
+        self[amount] = made = number(amount)
+        return made
 
 
 def shown(amount: int | None) -> str:

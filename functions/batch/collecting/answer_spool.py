@@ -78,21 +78,28 @@ class AnswerSpool:
         self._open: str | None = None
         self._data: bytes | None = None
 
-    def add_all(self, keys: Sequence[bytes], answers: Sequence[KeptAnswer]) -> None:
-        """Answers, each with the key of its row."""
-        held = self._held
-        if self._drawers or len({*keys}) < len(keys) or not held.keys().isdisjoint(keys):
+    def add_lines(self, keys: Sequence[bytes], lines: Sequence[bytes]) -> None:
+        """Answers as they came, each with the key of its row."""
+        self._add_all(keys, lines, [*map(len, lines)])
+
+    def add_endings(self, keys: Sequence[bytes], endings: Sequence[Ending]) -> None:
+        """What was read of others."""
+        self._add_all(keys, endings, [len(ending.line) for ending in endings])
+
+    def _add_all(
+        self, keys: Sequence[bytes], answers: Sequence[KeptAnswer], lengths: list[int]
+    ) -> None:
+        if not keys:
+            return
+        held, more = self._held, dict(zip(keys, answers, strict=True))
+        if self._drawers or len(more) < len(keys) or not held.keys().isdisjoint(more):
             for key, answer in zip(keys, answers, strict=True):
                 self._add(key, answer)
         else:
-            held.update(zip(keys, answers, strict=True))
+            held.update(more)
             self.rows += len(keys)
-        sizes = [  # as `_size`, without a call for each
-            len(answer if isinstance(answer, bytes) else answer.line) + _BESIDE
-            for answer in answers
-        ]
-        self._size += sum(sizes)
-        self._largest = max(self._largest, *sizes, 0)
+        self._size += sum(lengths) + _BESIDE * len(lengths)
+        self._largest = max(self._largest, max(lengths) + _BESIDE)
         if self._size > _MOST_HELD:
             self._write()
 

@@ -132,8 +132,8 @@ class Collector(msgspec.Struct, kw_only=True):
         for block in self._blocks(shard, spool, reading):
             empty = empty and is_blank(block)
             for found in addressing.read(block):
-                spool.add_all(found.keys, endings.of(found.answers))
-                spool.add_all(found.line_keys, found.lines)
+                spool.add_endings(found.keys, endings.of(found.answers))
+                spool.add_lines(found.line_keys, found.lines)
         if empty and not spool.rows and _has_answers(shard):
             self._not_read(shard)
             raise Unavailable("no_answers_yet", f"The answers of {shard.batch_id} are empty.")

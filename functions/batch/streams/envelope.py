@@ -10,7 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from functions.batch.model import Reason, Shard
-from functions.batch.money import number, numbers
+from functions.batch.money import Numbers, number
 from functions.batch.pricing import Meter
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
 from functions.batch.streams.lines import Transit
@@ -26,6 +26,8 @@ _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
 _COST = b'"cost_usd":%b,"list_cost_usd":%b'
 _METERED = b'"usage":%b,%b' % (_USAGE, _COST)
+_PLAIN = _METERED.replace(b"%d", b"%b") % (b"%d", b"0", b"0", b"%d", b"%b", b"%b")
+"""Without a cache."""
 
 AFTER_KEY = b' %b"custom_id":' % SUCCEEDED
 BEFORE_TEXT = b',"status":"succeeded","text":'
@@ -39,8 +41,10 @@ class Usual:
     def __init__(self, shard: Shard, meter: Meter) -> None:
         origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
         opening = b'%b%%b%b%%b,"error":null,' % (BEFORE_TEXT, BEFORE_RESPONSE)
-        closing = b"%b,%b}\n" % (origin.replace(b"%", b"%%"), _METERED)
-        self._form = opening + closing
+        closing = origin.replace(b"%", b"%%")
+        self._form = b"%b%b,%b}\n" % (opening, closing, _METERED)
+        self._plain_form = b"%b%b,%b}\n" % (opening, closing, _PLAIN)
+        self._number = Numbers().__getitem__
         self._meter = meter
         self._plain = meter.plain
 
@@ -52,19 +56,16 @@ class Usual:
         tokens = [*zip(answers.given, answers.made, strict=True)]
         costs = [given * price.input + made * price.output for given, made in tokens]
         listed = [given * price.listed_input + made * price.listed_output for given, made in tokens]
-        none = [0] * len(tokens)
         values = zip(
             answers.texts,
             answers.responses,
             answers.given,
-            none,
-            none,
             answers.made,
-            numbers(costs),
-            numbers(listed),
+            map(self._number, costs),
+            map(self._number, listed),
             strict=True,
         )
-        form = self._form
+        form = self._plain_form
         return [form % each for each in values]
 
     def _ending(self, answer: UsualAnswer) -> bytes:

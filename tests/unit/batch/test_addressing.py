@@ -261,8 +261,8 @@ def test_how_answers_come_in_blocks_does_not_matter(
     with closing(AnswerSpool(tmp_path, subject.better)) as spool:
         for block in [b"\n".join(lines)] if blocks == 1 else lines:
             for found in subject.read(block):
-                spool.add_all(found.keys, endings.of(found.answers))
-                spool.add_all(found.line_keys, found.lines)
+                spool.add_endings(found.keys, endings.of(found.answers))
+                spool.add_lines(found.line_keys, found.lines)
         ((kept,),) = spool.find_all([KEY.encode()])
     assert isinstance(kept, Ending)
     assert kept.in_full().text == b'"whole"'

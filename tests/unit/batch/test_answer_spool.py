@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -67,7 +67,9 @@ def expect(expected: dict[bytes, KeptAnswer], answers: Answers) -> None:
 
 
 def add(spool: AnswerSpool, answers: Answers) -> None:
-    spool.add_all([key for key, _ in answers], [answer for _, answer in answers])
+    for is_line, some in groupby(answers, lambda each: isinstance(each[1], bytes)):
+        keys, these = zip(*some, strict=True)
+        (spool.add_lines if is_line else spool.add_endings)(keys, these)
 
 
 @settings(max_examples=100)
