@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from functions.batch import layout
-from functions.batch.collecting.answer_spool import AnswerSpool, Drawer
+from functions.batch.collecting.answer_file import Index
+from functions.batch.collecting.answer_spool import AnswerSpool
 from functions.batch.deadline import Remaining
 from functions.batch.model import Shard
 from functions.batch.ports import Objects
@@ -27,7 +28,7 @@ of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may tak
 _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
-_V = 5
+_V = 6
 """Of what was stored. What another release stored in another form is read again."""
 
 
@@ -39,7 +40,7 @@ class ReadSoFar(msgspec.Struct, kw_only=True):
     outputs: int = 0
     bytes: int = 0
     spool: str = ""
-    index: dict[str, Drawer] = {}
+    index: Index = {}
     again: bool = False
     v: int = _V
 

@@ -113,11 +113,13 @@ class Harvest:
 
     def settle_all(self, heads: Heads, answers: Sequence[KeptAnswer | None]) -> None:
         """The next rows of the shard, and what answers each, if anything does."""
-        others = [
-            at
-            for at, (tokens, answer) in enumerate(zip(heads.tokens, answers, strict=True))
-            if not tokens or not isinstance(answer, Ending)
-        ]
+        others: list[int] = []
+        if not all(heads.tokens) or {*map(type, answers)} != {Ending}:
+            others = [
+                at
+                for at, (tokens, answer) in enumerate(zip(heads.tokens, answers, strict=True))
+                if not tokens or not isinstance(answer, Ending)
+            ]
         done = 0
         for at in (*others, len(answers)):
             if done < at:

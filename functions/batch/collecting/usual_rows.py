@@ -27,10 +27,12 @@ class UsualRows:
 
     def finish(self, heads: Heads, endings: Sequence[Ending]) -> bytes:
         """The finished lines of rows of which nothing but the heads is needed."""
-        pieces: list[bytes] = [envelope.AFTER_KEY] * (4 * len(endings))
-        pieces[::4] = heads.keys
-        pieces[2::4] = heads.custom_ids
-        pieces[3::4] = [ending.line for ending in endings]
+        pieces: list[bytes] = [envelope.AFTER_KEY] * (6 * len(endings))
+        pieces[::6] = heads.keys
+        pieces[2::6] = heads.custom_ids
+        pieces[3::6] = [envelope.BEFORE_TEXT] * len(endings)
+        pieces[4::6] = [each.apart or each.rest[each.begin : each.end] for each in endings]
+        pieces[5::6] = [each.rest for each in endings]
         self._counts.succeeded += len(endings)
         if self._meter.plain is None or [each for each in endings if each.usage is not None]:
             for row, ending in enumerate(endings):
@@ -57,12 +59,14 @@ class UsualRows:
         made = [ending.made for ending in endings]
         self._meter.charge_plain(len(endings), given, sum(made))
         bounds, counts = heads.max_output, heads.unbounded
-        bounded = [output for output, most in zip(made, bounds, strict=True) if most]
-        free = [
-            (output, count)
-            for output, most, count in zip(made, bounds, counts, strict=True)
-            if count and not most
-        ]
+        bounded, free = made, list[tuple[int, int]]()
+        if not all(bounds):
+            bounded = [output for output, most in zip(made, bounds, strict=True) if most]
+            free = [
+                (output, count)
+                for output, most, count in zip(made, bounds, counts, strict=True)
+                if count and not most
+            ]
         self._lesson.add(
             Learned(
                 rows=len(endings),

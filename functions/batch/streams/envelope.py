@@ -35,12 +35,12 @@ BEFORE_RESPONSE = b',"response":'
 
 
 class Usual:
-    """Lines of a shard's rows that succeeded, from the status on, with their newline: all that the
-    answer says of them."""
+    """Lines of a shard's rows that succeeded, from behind the text on, with their newline: all else
+    that the answer says of them."""
 
     def __init__(self, shard: Shard, meter: Meter) -> None:
         origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
-        opening = b'%b%%b%b%%b,"error":null,' % (BEFORE_TEXT, BEFORE_RESPONSE)
+        opening = b'%b%%b,"error":null,' % BEFORE_RESPONSE
         closing = origin.replace(b"%", b"%%")
         self._form = b"%b%b,%b}\n" % (opening, closing, _METERED)
         self._plain_form = b"%b%b,%b}\n" % (opening, closing, _PLAIN)
@@ -48,16 +48,15 @@ class Usual:
         self._meter = meter
         self._plain = meter.plain
 
-    def endings(self, answers: ReadAnswers) -> list[bytes]:
+    def rests(self, answers: ReadAnswers) -> list[bytes]:
         """Of the usual ones."""
         price = self._plain
         if price is None or any(answers.usages):
-            return [*map(self._ending, answers.usual())]
+            return [*map(self._rest, answers.usual())]
         tokens = [*zip(answers.given, answers.made, strict=True)]
-        costs = [given * price.input + made * price.output for given, made in tokens]
-        listed = [given * price.listed_input + made * price.listed_output for given, made in tokens]
+        costs = _sums(tokens, price.input, price.output)
+        listed = _sums(tokens, price.listed_input, price.listed_output)
         values = zip(
-            answers.texts,
             answers.responses,
             answers.given,
             answers.made,
@@ -68,12 +67,11 @@ class Usual:
         form = self._plain_form
         return [form % each for each in values]
 
-    def _ending(self, answer: UsualAnswer) -> bytes:
-        _, response, text, given, made, several = answer
+    def _rest(self, answer: UsualAnswer) -> bytes:
+        _, response, _, given, made, several = answer
         usage = several or Usage(input_tokens=given, output_tokens=made)
         cost, listed = self._meter.costs(usage)
         return self._form % (
-            text,
             response,
             usage.input_tokens,
             usage.cached_input_tokens,
@@ -82,6 +80,10 @@ class Usual:
             number(cost),
             number(listed),
         )
+
+
+def _sums(tokens: list[tuple[int, int]], for_input: int, for_output: int) -> list[int]:
+    return [given * for_input + made * for_output for given, made in tokens]
 
 
 def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:

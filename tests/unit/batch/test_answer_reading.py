@@ -113,7 +113,7 @@ def test_nothing_is_deleted_before_the_last_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "others"), [(b'"batch_id":"', b'"batch_id":"other-'), (b'"v":5', b'"v":4')]
+    ("ours", "others"), [(b'"batch_id":"', b'"batch_id":"other-'), (b'"v":6', b'"v":5')]
 )
 def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_up(
     ours: bytes, others: bytes

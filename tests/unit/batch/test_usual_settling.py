@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.batch import layout
+from functions.batch.collecting import endings
 from functions.batch.collecting.addressing import Addressing
 from functions.batch.collecting.endings import Ending, KeptAnswer
 from functions.batch.collecting.harvesting import Harvest
 from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.model import Shard
-from functions.batch.pricing import Price, PriceList, Rates
+from functions.batch.pricing import Meter, Price, PriceList, Rates
 from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, Weight
 from functions.batch.sending.shard_files import WorkRow
 from functions.batch.streams.fresh import FreshForm, pack_fresh, unpack_fresh
@@ -80,7 +82,7 @@ ANSWERS = st.builds(
     Answer,
     id=st.just(f"r{KEY}-x"),
     verdict=st.sampled_from(["succeeded", "succeeded", "succeeded", "failed"]),
-    response=st.sampled_from([b"{}", b'{"a":"%b %d"}']),
+    response=st.sampled_from([b"{}", b'{"a":"%b %d"}', b'{"a":"%s"}']),
     text=st.sampled_from([b"null", b'"%s"']),
     usage=st.none() | USAGES,
     error=st.sampled_from([None, None, RowError(code="x", message="y", retryable=False)]),
@@ -183,10 +185,45 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
 
 
 @settings(max_examples=200)
-@given(packed=PACKED, answer=ANSWERS, rates=RATES)
-def test_either_way(packed: bytes, answer: Answer, rates: Rates | None) -> None:
+@given(packed=PACKED, answer=ANSWERS, rates=RATES, unfolded=st.sampled_from([0, 1 << 40]))
+def test_either_way(packed: bytes, answer: Answer, rates: Rates | None, unfolded: int) -> None:
     longer = settled(packed, answer, rates, shorter=False)
-    assert settled(packed, answer, rates, shorter=True) == longer
+    with patch.object(endings, "_MOST_UNFOLDED", unfolded):
+        assert settled(packed, answer, rates, shorter=True) == longer
+
+
+SHARD = Shard(
+    job_id="j",
+    shard_id="0001",
+    round=1,
+    provider="twin",
+    endpoint="/twin",
+    model="m",
+    number=1,
+    bytes=5,
+    rows=1_000,
+)
+TEXTS = [b'"a"', b'"b"', b'"bc"', b"null", b'"not in it"', b'"a"']
+
+
+@pytest.mark.parametrize("unfolded", [0, 1 << 40])
+def test_texts_are_held_once_where_there_would_be_too_many(unfolded: int) -> None:
+    """Wherever they stand in their responses, if they do."""
+    responses = [
+        b'{"text":%b,"pad":%d}' % (b"1" if text.startswith(b'"not') else text, 10**number)
+        for number, text in enumerate(TEXTS)
+    ]
+    responses[3] = b'{"longer":"","text":null}'
+    said = [
+        ("", response, text, 9, 2, None) for response, text in zip(responses, TEXTS, strict=True)
+    ]
+    with patch.object(endings, "_MOST_UNFOLDED", unfolded):
+        made = endings.Endings(SHARD, Meter(None)).of(ReadAnswers.of(said, []))
+    full = [each.in_full() for each in made]
+    assert [(each.response, each.text) for each in full] == [*zip(responses, TEXTS, strict=True)]
+    beside = [each.apart for each in made]
+    assert beside == (TEXTS if unfolded else [b"", b"", b"", b"", b'"not in it"', b""])
+    assert [endings.folded(each).in_full() for each in made] == full
 
 
 @pytest.mark.parametrize("tokens", [1, 900])
