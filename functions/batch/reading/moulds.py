@@ -5,9 +5,6 @@ and another text. The dialect says where a row has its texts (`Cut`); what is ar
 mould. A line that has the same bytes there, and one JSON string in each gap, can only be a request
 of the same group with the same limits: its texts are weighed, and nothing else of it is read.
 
-Whether lines fit is found by putting together what they would be with what stands in their gaps: a
-block of them at once.
-
 Of the texts some are weighed for all: see `functions.batch.reading.shares`.
 """
 
@@ -15,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import chain, takewhile
-from operator import itemgetter
+from itertools import takewhile
 
 import msgspec
 
 from functions.batch.ports import Dialect
+from functions.batch.reading.gaps import Around, Gaps
 from functions.batch.reading.shares import shared_tokens
 from functions.batch.reading.tokens import text_tokens
 from functions.batch.rows import Cut, Group, Limits, Weight
@@ -42,26 +39,17 @@ many rows are read one by one."""
 LimitsOf = Callable[[Group, Dialect], Limits]
 
 _text = msgspec.json.Decoder(str).decode
-_strings = msgspec.json.Decoder(list[str]).decode
-_BACKSLASH = ord("\\")
 _QUOTES = 2
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A line, but for its gaps: `head` up to the opening quote of the first gap, `inner` from the
-    closing quote of each to the opening one of the next, `tail` from that of the last. `texts`: the
-    gaps whose texts are weighed; `fixed`: the tokens of all else. `named`: which gap has the id."""
+    """Of lines that fit a mould. `texts`: the gaps whose texts are weighed; `fixed`: the tokens of
+    all else. `named`: which gap has the id."""
 
-    head: bytes
-    inner: list[bytes]
-    tail: bytes
+    around: Around
     fixed: float
     texts: list[int]
     named: int | None
-
-    @property
-    def gaps(self) -> int:
-        return len(self.inner) + 1
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -74,22 +62,15 @@ class Run(msgspec.Struct, frozen=True):
     until: int
 
 
-class Gaps(msgspec.Struct, frozen=True):
-    """What stands in the gaps of lines, by gap: the texts, and how many bytes each has there."""
-
-    texts: list[list[str]]
-    lengths: list[list[int]]
-
-
 class Mould:
     def __init__(self, dialect: Dialect, cut: Cut, line: bytes, shape: Shape, prefix: str) -> None:
         self.dialect = dialect
         self.group: Group = cut.row.group
         self.shape = shape
-        self._tail = shape.tail + b"\n"
         self._weight = cut.row.weight
         self._alone = cut.alone
-        id_at = len(shape.head) - 1 if shape.named == 0 else 0
+        self._around = shape.around
+        id_at = len(shape.around.head) - 1 if shape.named == 0 else 0
         self._form = FreshForm(prefix, self._weight, id_at)
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
@@ -98,14 +79,14 @@ class Mould:
     def take(self, block: bytes, at: int, number: int, most_bytes: int) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
         has this number. None if there is none."""
-        if not block.startswith(self.shape.head, at):
+        if not block.startswith(self._around.head, at):
             return None
         until = self._window(block, at)
         window = block[at:until]
         lines = lines_of(window)
         lines[-1] += b"\n"
         lines = self._short_enough(lines, most_bytes)
-        gaps = self._gaps(lines, window)
+        gaps = self._around.cut(lines, window)
         taken = len(gaps.lengths[0])
         del lines[taken:]
         size = sum(map(len, lines))
@@ -136,76 +117,6 @@ class Mould:
         if max(map(len, lines)) > most:
             return [*takewhile(lambda line: len(line) <= most, lines)]
         return lines
-
-    def _gaps(self, lines: list[bytes], window: bytes) -> Gaps:
-        """Of the lines that fit, one behind the other. They are what the window begins with."""
-        many = self.shape.gaps
-        raws = self._at_one_place(lines)
-        if not raws or self._around(raws) != window:
-            raws = self._searched(lines)
-            if self._around(raws) != window:
-                raws = self._fitting(lines, raws)
-        texts = _decoded(raws)
-        del texts[len(texts) // many * many :], raws[len(texts) // many * many :]
-        return Gaps(
-            [texts[place::many] for place in range(many)],
-            [[*map(len, raws[place::many])] for place in range(many)],
-        )
-
-    def _around(self, raws: list[bytes]) -> bytes:
-        """The lines that have this in their gaps, with newlines between them."""
-        shape, many = self.shape, self.shape.gaps
-        rows = len(raws) // many
-        pieces = [b""] * (2 * len(raws))
-        pieces[:: 2 * many] = [self._tail + shape.head] * rows
-        for place, inner in enumerate(shape.inner, 1):
-            pieces[2 * place :: 2 * many] = [inner] * rows
-        pieces[1::2] = raws
-        pieces[:1] = [shape.head] if raws else []
-        pieces.append(shape.tail)
-        return b"".join(pieces)
-
-    def _at_one_place(self, lines: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, if each begins at the same place in every line, as they do
-        behind ids of one length: if the first line and the last are so, the others are tried."""
-        first, last = self._searched(lines[:1]), self._searched(lines[-1:])
-        if not first or [*map(len, first[:-1])] != [*map(len, last[:-1])]:
-            return []
-        begin = len(self.shape.head)
-        slices: list[slice] = []
-        for raw, inner in zip(first, self.shape.inner, strict=False):
-            slices.append(slice(begin, begin + len(raw)))
-            begin += len(raw) + len(inner)
-        behind = slice(begin, -len(self._tail))
-        if not slices:
-            return [line[behind] for line in lines]
-        return [*chain.from_iterable(map(itemgetter(*slices, behind), lines))]
-
-    def _searched(self, lines: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, without the quotes around it: up to the next quote that no
-        backslash stands before, if a line has such quotes, and in the last up to the tail."""
-        raws: list[bytes] = []
-        many = self.shape.gaps
-        for number, line in enumerate(lines):
-            begin = len(self.shape.head)
-            for inner in self.shape.inner:
-                end = line.find(b'"', begin)
-                while end >= 0 and line[end - 1] == _BACKSLASH:
-                    end = line.find(b'"', end + 1)
-                if end < 0:
-                    return raws[: number * many]
-                raws.append(line[begin:end])
-                begin = end + len(inner)
-            raws.append(line[begin : -len(self._tail)])
-        return raws
-
-    def _fitting(self, lines: list[bytes], raws: list[bytes]) -> list[bytes]:
-        """The gaps of the lines before the first that has other bytes around them."""
-        many = self.shape.gaps
-        for begin, line in zip(range(0, len(raws), many), lines, strict=False):
-            if self._around(raws[begin : begin + many]) != line[:-1]:
-                return raws[:begin]
-        return raws
 
     def _tokens(self, gaps: Gaps, number: int) -> list[int]:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows
@@ -300,31 +211,6 @@ class Moulds:
                 self._known = [made, *self._known[: _MOST - 1]]
 
 
-def _decoded(raws: list[bytes]) -> list[str]:
-    """The strings, up to the first that is none, or holds a NUL, which no provider takes.
-
-    There is a newline between two of them, and none in a string. So each of them has one string at
-    least, and as many strings as raws can only be these.
-    """
-    joined = b'["%b"]' % b'",\n"'.join(raws)
-    try:
-        texts = _strings(joined)
-    except ValueError:
-        texts = []
-    if len(texts) == len(raws) and not (b"\\" in joined and "\0" in "".join(texts)):
-        return texts
-    sound: list[str] = []
-    for raw in raws:
-        try:
-            text = _text(b'"%b"' % raw)
-        except ValueError:
-            break
-        if "\0" in text:
-            break
-        sound.append(text)
-    return sound
-
-
 def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould | None:
     """What the line has in common with the one before it. None for an unusual line, and for one
     whose texts cannot be told from the rest of it, or of which nothing differs."""
@@ -343,9 +229,7 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
     for raw, end in zip(found, [*(places[raw] + 1 for raw in found[1:]), None], strict=True):
         around.append(line[places[raw] + len(raw) - 1 : end])
     shape = Shape(
-        head=around[0],
-        inner=around[1:-1],
-        tail=around[-1],
+        Around(around[0], around[1:-1], around[-1] + b"\n"),
         fixed=sum(_fixed(term) for term in cut.terms if term not in texts),
         texts=[found.index(raw) for raw in texts],
         named=None if cut.identity is None else found.index(cut.identity),

@@ -20,6 +20,7 @@ from functions.batch.streams.lines import (
     Transit,
     each,
     iter_lines,
+    key_and_line,
     line_blocks,
     split,
     unpack_row,
@@ -112,13 +113,14 @@ def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path)
     opening, between, closing = dialect.framing
     beside = path.with_suffix(".heads")
     some_are_fresh = False
+    request, behind_key = dialect.request, row_id(shard, "", shard.attempt)[1:]
     with path.open("wb", buffering=1 << 18) as file, beside.open("wb") as heads_file:
         before = opening
         for block in packed_blocks(shard, objects):
             for packed in block:
-                key, _, line = unpack_row(packed)
+                key, line = key_and_line(packed)
                 file.write(before)
-                file.write(dialect.request(line, row_id(shard, key, shard.attempt)))
+                file.write(request(line, f"r{key}{behind_key}"))
                 before = between
             heads = heads_of(block, dialect.custom_id)
             some_are_fresh = some_are_fresh or any(heads.tokens)

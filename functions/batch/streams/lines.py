@@ -199,6 +199,11 @@ def unpack_row(packed: bytes) -> tuple[str, Transit, bytes]:
     return head[:KEY_LENGTH].decode(), _transit.decode(head[KEY_LENGTH + 1 :]), line
 
 
+def key_and_line(packed: bytes) -> tuple[str, bytes]:
+    """The same without what the row has gone through."""
+    return packed[:KEY_LENGTH].decode(), packed[packed.index(b"\t") + 1 :]
+
+
 def pack_keyed(key: str, payload: bytes) -> bytes:
     """One line of a part: key and payload."""
     return b"%b %b\n" % (key.encode(), payload)
