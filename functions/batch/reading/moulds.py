@@ -83,13 +83,16 @@ class Mould:
             return None
         until = self._window(block, at)
         window = block[at:until]
-        lines = lines_of(window)
+        lines, size = lines_of(window), len(window) + 1
         lines[-1] += b"\n"
-        lines = self._short_enough(lines, most_bytes)
+        many, most = len(lines), most_bytes - self._beyond + 1
+        if size > most:
+            lines = [*takewhile(lambda line: len(line) <= most, lines)]
         gaps = self._around.cut(lines, window)
         taken = len(gaps.lengths[0])
-        del lines[taken:]
-        size = sum(map(len, lines))
+        if taken < many:
+            del lines[taken:]
+            size = sum(map(len, lines))
         end = at + size
         self._reach = min(max(_LEAST_REACH, 4 * self._reach if end > until else size), _MOST_REACH)
         if not taken:
@@ -111,12 +114,6 @@ class Mould:
         if until < 0:
             until = block.find(b"\n", at)
         return until if until >= 0 else len(block)
-
-    def _short_enough(self, lines: list[bytes], most_bytes: int) -> list[bytes]:
-        most = most_bytes - self._beyond + 1
-        if max(map(len, lines)) > most:
-            return [*takewhile(lambda line: len(line) <= most, lines)]
-        return lines
 
     def _tokens(self, gaps: Gaps, number: int) -> list[int]:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows

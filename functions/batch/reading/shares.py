@@ -37,7 +37,8 @@ def shared_tokens(lengths: list[int], weigh: Weigh, *, number: int, fixed: float
     some = [row for row in _some_of(len(lengths), number) if not alone or lengths[row] <= long]
     known = sum([lengths[row] for row in some])
     each = sum(weigh(some)) / known if known else 0.0
-    tokens = [round(fixed + each * length) for length in lengths]
+    half_up = fixed + 0.5
+    tokens = [int(half_up + each * length) for length in lengths]
     for row, own in zip(alone, weigh(alone), strict=True):
         tokens[row] = round(fixed + own)
     return tokens
