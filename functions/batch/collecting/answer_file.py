@@ -9,9 +9,10 @@ was read last. The file and its index can be stored and taken up again.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,7 @@ class AnswerFile:
             self._append(chunk)
         self.index = index
         lengths = [length for drawer in index.values() for _, length in drawer.alone.values()]
-        self.largest = max(lengths, default=_LONG)
+        self.largest = max((_LONG, *lengths)) if index else 0
 
     def rows(self, keys: Iterable[bytes]) -> int:
         """How many have an answer, together with those that have these keys."""
@@ -77,13 +78,10 @@ class AnswerFile:
         return drawer is not None and bool(drawer.rows[int(key[_ROW:])])
 
     def find(self, keys: Sequence[bytes]) -> list[KeptAnswer | None]:
-        """The keys are in their order."""
+        """Fast for keys in their order."""
         answers: list[KeptAnswer | None] = []
-        while len(answers) < len(keys):
-            begin = len(answers)
-            name = keys[begin][:_ROW]
-            end = bisect_left(keys, name + b":", begin)
-            answers += self._find(name.decode(), keys[begin:end])
+        for name, some in groupby(keys, _thousand):
+            answers += self._find(name.decode(), [*some])
         return answers
 
     def _find(self, name: str, keys: Sequence[bytes]) -> list[KeptAnswer | None]:
@@ -161,6 +159,7 @@ def size(answer: KeptAnswer) -> int:
     return len(answer) if isinstance(answer, bytes) else len(answer.rest) + len(answer.apart)
 
 
+_thousand = itemgetter(slice(_ROW))
 _encode = msgspec.msgpack.Encoder().encode
 _one = msgspec.msgpack.Decoder(KeptAnswer).decode
 _many = msgspec.msgpack.Decoder(tuple[list[bytes], list[KeptAnswer]]).decode

@@ -66,7 +66,7 @@ class AnswerSpool:
 
     def find_all(self, keys: Sequence[bytes]) -> Iterator[list[KeptAnswer | None]]:
         """Some at a time, as many as memory may hold: answers can be a thousand times as large as
-        their rows. The keys are in their order."""
+        their rows. Fast for keys in their order."""
         if len(keys) * max(self._largest, self._file.largest) <= _MOST_AT_ONCE:
             yield self._find(keys)
             return

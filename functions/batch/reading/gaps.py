@@ -1,7 +1,8 @@
 """What stands in the gaps of lines that are the same around these.
 
-Whether lines are so is found by putting together what they would be with what stands in their gaps:
-a block of them at once.
+Where the gaps of all begin at the same places, whether lines are so is found by putting together
+what they would be with what stands there: a block of them at once. Otherwise the block is split at
+what a line ends with and the next one begins with.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import msgspec
 
 _text = msgspec.json.Decoder(str).decode
 _strings = msgspec.json.Decoder(list[str]).decode
-_BACKSLASH = ord("\\")
 
 
 class Gaps(msgspec.Struct, frozen=True):
@@ -36,21 +36,42 @@ class Around(msgspec.Struct, frozen=True):
     def gaps(self) -> int:
         return len(self.inner) + 1
 
-    def cut(self, lines: list[bytes], window: bytes) -> Gaps:
-        """Of the lines that fit, up to the first that does not. They are those of the window, of
-        which the last has no newline there, or its first ones."""
+    def cut(self, window: bytes, lines: list[bytes], *, alike: bool) -> Gaps:
+        """Of the lines that fit, up to the first that does not; the first begins with the head. The
+        last one has no newline in the window. `alike`: in all of them the gaps may begin at the
+        same places, as they do behind ids of one length."""
+        raws = self._at_one_place(window, lines) if alike else []
+        raws = raws or self._searched(self._pieces(window))
         many = self.gaps
-        raws = self._at_one_place(lines)
-        if not raws or self._filled(raws) != window:
-            raws = self._searched(lines)
-            if self._filled(raws) != window:
-                raws = self._fitting(lines, raws)
         texts = _decoded(raws)
         del texts[len(texts) // many * many :], raws[len(texts) // many * many :]
         return Gaps(
             [texts[place::many] for place in range(many)],
             [[*map(len, raws[place::many])] for place in range(many)],
         )
+
+    def _at_one_place(self, window: bytes, lines: list[bytes]) -> list[bytes]:
+        """Nothing where they do not. If the first and the last are so, the others are tried."""
+        slices = self._slices(lines[0])
+        last = lines[-1]
+        if not slices or self._filled([last[each] for each in slices]) != last[:-1]:
+            return []
+        if len(slices) == 1:
+            raws = [line[slices[0]] for line in lines]
+        else:
+            raws = [*chain.from_iterable(map(itemgetter(*slices), lines))]
+        return raws if self._filled(raws) == window else []
+
+    def _slices(self, line: bytes) -> list[slice]:
+        slices: list[slice] = []
+        begin = len(self.head)
+        for inner in self.inner:
+            end = line.find(inner, begin)
+            if end < 0:
+                return []
+            slices.append(slice(begin, end))
+            begin = end + len(inner)
+        return [*slices, slice(begin, -len(self.tail))]
 
     def _filled(self, raws: list[bytes]) -> bytes:
         """The lines that have this in their gaps, the last one without its newline."""
@@ -65,46 +86,34 @@ class Around(msgspec.Struct, frozen=True):
         pieces.append(self.tail[:-1])
         return b"".join(pieces)
 
-    def _at_one_place(self, lines: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, if each begins at the same place in every line, as they do
-        behind ids of one length: if the first line and the last are so, the others are tried."""
-        first, last = self._searched(lines[:1]), self._searched(lines[-1:])
-        if not first or [*map(len, first[:-1])] != [*map(len, last[:-1])]:
-            return []
-        begin = len(self.head)
-        slices: list[slice] = []
-        for raw, inner in zip(first, self.inner, strict=False):
-            slices.append(slice(begin, begin + len(raw)))
-            begin += len(raw) + len(inner)
-        behind = slice(begin, -len(self.tail))
-        if not slices:
-            return [line[behind] for line in lines]
-        return [*chain.from_iterable(map(itemgetter(*slices, behind), lines))]
+    def _pieces(self, window: bytes) -> list[bytes]:
+        """What stands between head and tail of each line, up to the first with others. That may
+        begin with this head, or stand before a line that does."""
+        pieces = (window + b"\n")[len(self.head) :].split(self.tail + self.head)
+        last = next(at for at, piece in enumerate(pieces) if b"\n" in piece)
+        line = pieces[last][: pieces[last].index(b"\n") + 1]
+        del pieces[last:]
+        if line.endswith(self.tail):
+            pieces.append(line[: -len(self.tail)])
+        return pieces
 
-    def _searched(self, lines: list[bytes]) -> list[bytes]:
-        """What stands in the gaps, without the quotes around it: up to the next quote that no
-        backslash stands before, if a line has such quotes, and in the last up to the tail."""
+    def _searched(self, pieces: list[bytes]) -> list[bytes]:
+        """What stands in their gaps, without the quotes around it: up to the next quote with which
+        `inner` begins. As far as they have these."""
+        if not self.inner:
+            return pieces
         raws: list[bytes] = []
-        many = self.gaps
-        for number, line in enumerate(lines):
-            begin = len(self.head)
+        for number, piece in enumerate(pieces):
+            begin = 0
             for inner in self.inner:
-                end = line.find(b'"', begin)
-                while end >= 0 and line[end - 1] == _BACKSLASH:
-                    end = line.find(b'"', end + 1)
+                end = piece.find(b'"', begin)
+                while end >= 0 and not piece.startswith(inner, end):
+                    end = piece.find(b'"', end + 1)
                 if end < 0:
-                    return raws[: number * many]
-                raws.append(line[begin:end])
+                    return raws[: number * self.gaps]
+                raws.append(piece[begin:end])
                 begin = end + len(inner)
-            raws.append(line[begin : -len(self.tail)])
-        return raws
-
-    def _fitting(self, lines: list[bytes], raws: list[bytes]) -> list[bytes]:
-        """The gaps of the lines before the first that has other bytes around them."""
-        many = self.gaps
-        for begin, line in zip(range(0, len(raws), many), lines, strict=False):
-            if self._filled(raws[begin : begin + many]) != line[:-1]:
-                return raws[:begin]
+            raws.append(piece[begin:])
         return raws
 
 

@@ -75,6 +75,7 @@ class Mould:
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
         self._reach = _MOST_REACH
+        self._alike = True
 
     def take(self, block: bytes, at: int, number: int, most_bytes: int) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
@@ -83,16 +84,19 @@ class Mould:
             return None
         until = self._window(block, at)
         window = block[at:until]
-        lines, size = lines_of(window), len(window) + 1
-        lines[-1] += b"\n"
+        lines, size = lines_of(window + b"\n"), len(window) + 1
         many, most = len(lines), most_bytes - self._beyond + 1
         if size > most:
             lines = [*takewhile(lambda line: len(line) <= most, lines)]
-        gaps = self._around.cut(lines, window)
+            window = b"".join(lines)[:-1]
+        if not lines:
+            return None
+        gaps = self._around.cut(window, lines, alike=self._alike)
         taken = len(gaps.lengths[0])
         if taken < many:
             del lines[taken:]
             size = sum(map(len, lines))
+        self._alike = taken == many
         end = at + size
         self._reach = min(max(_LEAST_REACH, 4 * self._reach if end > until else size), _MOST_REACH)
         if not taken:

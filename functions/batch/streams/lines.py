@@ -127,13 +127,16 @@ def iter_lines(
 
 
 def lines_of(block: bytes) -> list[bytes]:
-    """Its lines, with their newlines. It looks for these with the C library, in a fifth of the time
-    of `split`, which looks at each byte."""
+    """The lines of a block, with their newlines. It looks for these with the C library, in a fifth
+    of the time of `split`, which looks at each byte."""
     return BytesIO(block).readlines()
 
 
 def split(block: bytes) -> list[bytes]:
-    """The same as `block.split(b"\n")`, in half the time where lines have a kilobyte."""
+    """Its lines without their newlines, in half the time of `bytes.split` where they have a
+    kilobyte."""
+    if b"\n" not in block:
+        return [block]  # which may be very long
     return [line[:-1] for line in lines_of(block + b"\n")]
 
 

@@ -98,7 +98,7 @@ def test_answers_come_back(blocks: list[Answers], held: int, long: int) -> None:
         for key in sorted(expected):
             assert told(next(spool.find_all([key]))) == told([expected[key]])
         assert next(spool.find_all([b"000009-000000000"])) == [None]
-        keys = [*sorted(expected), b"000009-000000000"]
+        keys = [*expected, b"000009-000000000"]
         found = chain.from_iterable(spool.find_all(keys))
         assert told(found) == told(map(expected.get, keys))
         for key in sorted(expected, reverse=True):
@@ -153,6 +153,31 @@ def test_a_call_takes_up_what_another_has_read(
                 data = spool.path.read_bytes()
                 for key in expected:
                     assert told(next(spool.find_all([key]))) == told([expected[key]])
+
+
+def test_answers_that_are_taken_up_are_handed_on_a_few_at_a_time_too() -> None:
+    """Even if the long one among them has given way to a short one."""
+    keys = [row_key(0, row).encode() for row in range(40)]
+    with (
+        TemporaryDirectory() as directory,
+        patch.object(answer_file, "_LONG", 1_100),
+        patch.object(answer_spool, "_MOST_AT_ONCE", 3_000),
+        closing(AnswerSpool(Path(directory), better)) as spool,
+    ):
+        add(spool, [(keys[0], b"bad" * 900)])
+        spool.index()
+        add(spool, [(keys[0], b"good"), *((key, key * 60) for key in keys[1:])])
+        index, data = spool.index(), spool.path.read_bytes()
+    with (
+        TemporaryDirectory() as directory,
+        patch.object(answer_file, "_LONG", 1_100),
+        patch.object(answer_spool, "_MOST_AT_ONCE", 3_000),
+        closing(AnswerSpool(Path(directory), better)) as spool,
+    ):
+        spool.take_up([data], index)
+        found = list(spool.find_all(keys))
+        assert [*chain.from_iterable(found)] == [b"good", *(key * 60 for key in keys[1:])]
+        assert max(map(len, found)) == 5
 
 
 def test_answers_take_no_more_disk_than_they_had_bytes() -> None:

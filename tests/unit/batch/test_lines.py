@@ -38,6 +38,11 @@ def test_lines_of_a_block_are_what_stands_between_newlines(block: bytes) -> None
     assert b"".join(lines_of(block)) == block
 
 
+def test_a_long_line_is_not_copied() -> None:
+    line = b"x" * 9
+    assert split(line)[0] is line
+
+
 @given(
     data=st.lists(st.sampled_from([b"\n", b"ab", b"\r", "\u2028".encode(), b"x" * 9])),
     size=st.integers(1, 12),

@@ -390,6 +390,41 @@ def test_a_file_of_two_kinds_has_two_moulds() -> None:
     assert whole < 20
 
 
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\n\n", b"\n ", b"\n{}", b"\n\n{}"])
+@pytest.mark.parametrize("ids", ["id-%02d", "id-%d"])
+@pytest.mark.parametrize("more", [[b""], [b"", b',"max_tokens":9']])
+def test_the_last_rows_of_a_block_end_with_one_newline(
+    behind: bytes, ids: str, more: list[bytes]
+) -> None:
+    """Whatever stands behind them."""
+    rows = [
+        line_of("openai", (ids % n).encode(), b"a", b"b %d" % n, more[n % len(more)])
+        for n in range(12)
+    ]
+    mould = mould_of(rows[2], rows[0], BY_NAME["openai"], "000000-")
+    assert mould is not None
+    block, at, found = b"\n".join(rows) + behind, 0, list[bytes]()
+    while at < len(block):
+        run = mould.take(block, at, len(found), 1 << 30)
+        until = 1 + block.find(b"\n", at) or len(block) + 1
+        if run is not None:
+            found += b"".join(run.packed).split(b"\n")
+            assert found.pop() == b""
+            until = run.until
+        at = until
+    assert [unpack_row(packed)[2] for packed in found] == rows[:: len(more)]
+
+
+def test_ids_that_end_with_a_backslash_fit() -> None:
+    for ids in (b"id-%02d\\\\", b"id-%d\\\\"):
+        rows = [line_of("openai", ids % n, b"a", b"b %d" % n, b"") for n in range(12)]
+        mould = mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-")
+        assert mould is not None
+        run = mould.take(b"\n".join(rows), 0, 0, 1 << 30)
+        assert run is not None
+        assert run.rows == len(rows)
+
+
 @pytest.mark.parametrize("between", [b"", b" ", b"{}"])
 def test_rows_before_another_line_fit_too(between: bytes) -> None:
     rows = [line_of("openai", b"id-%d" % n, b"a %d" % n, b"b", b"") for n in range(12)]
