@@ -77,9 +77,11 @@ class Endings:
         if self._folds is None and rests:
             each = sum(map(len, (*rests, *texts))) // len(rests)
             self._folds = each * self._rows > _MOST_UNFOLDED
-        apart, begins = texts, [0] * len(rests)
+        apart = texts
+        begins = ends = [0] * len(rests)
         if self._folds:
             begins = [*_places(rests, texts)]
+            ends = [begin + len(text) for begin, text in zip(begins, texts, strict=True)]
             places = zip(begins, texts, strict=True)
             apart = [text if begin < 0 else b"" for begin, text in places]
         return [
@@ -87,7 +89,7 @@ class Endings:
                 Ending,
                 rests,
                 begins,
-                map(int.__add__, begins, map(len, texts)),
+                ends,
                 apart,
                 map(len, answers.responses),
                 answers.given,
