@@ -32,6 +32,13 @@ _V = 6
 """Of what was stored. What another release stored in another form is read again."""
 
 
+class _Kind(msgspec.Struct):
+    """All that is read of it before it is known to have this form."""
+
+    batch_id: str | None
+    v: int = 0
+
+
 class ReadSoFar(msgspec.Struct, kw_only=True):
     """`outputs` were read whole, and of the next one so many `bytes` of lines. `index`: where each
     row's answer lies in the object `spool`. `again`: they are read for the second time."""
@@ -65,9 +72,9 @@ class AnswerReading:
     def _stored(self) -> ReadSoFar:
         data = self._objects.find(self._key)
         if data is not None:
-            stored = msgspec.json.decode(data, type=ReadSoFar)
-            if stored.batch_id == self._shard.batch_id and stored.v == _V:
-                return stored
+            kind = msgspec.json.decode(data, type=_Kind)
+            if kind.batch_id == self._shard.batch_id and kind.v == _V:
+                return msgspec.json.decode(data, type=ReadSoFar)
         return ReadSoFar(batch_id=self._shard.batch_id)
 
     def blocks(self, answers: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import pytest
 
 from functions.batch import layout
@@ -112,11 +113,13 @@ def test_nothing_is_deleted_before_the_last_call() -> None:
     assert set(kept) == {3}
 
 
-@pytest.mark.parametrize(
-    ("ours", "others"), [(b'"batch_id":"', b'"batch_id":"other-'), (b'"v":6', b'"v":5')]
-)
+OLDER = {"index": {"000000-000000": [{"1": 259}, [0], [0], 259]}, "v": 5}
+"""As an earlier release stored it."""
+
+
+@pytest.mark.parametrize("changed", [{"batch_id": "other-batch"}, {"v": 5}, OLDER])
 def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_up(
-    ours: bytes, others: bytes
+    changed: dict[str, object],
 ) -> None:
     world, twin, job_id = shard(lambda: lambda: 0.0)
     step = world.submitter("openai").submit(job_id, SHARD, laps.first())
@@ -125,8 +128,9 @@ def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_u
         step = world.poller("openai").poll(job_id, SHARD, step)
     world.collector("openai").collect(job_id, SHARD, lambda: 0.0)
     key = layout.answers(job_id, SHARD)
-    assert ours in world.work.get(key)
-    world.work.put(key, world.work.get(key).replace(ours, others))
+    stored = msgspec.json.decode(world.work.get(key), type=dict[str, object])
+    assert stored.items() > {"batch_id": "openai-batch-1", "v": 6}.items()
+    world.work.put(key, msgspec.json.encode({**stored, **changed}))
     before = twin.taken
     world.collector("openai").collect(job_id, SHARD, lambda: 1e9)
     assert twin.taken - before == 24
