@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from functions.batch.errors import Unavailable
-from functions.batch.streams.lines import BOM, Oversized, line_blocks
+from functions.batch.streams.lines import BOM, Oversized, line_blocks, split
 
 _skip = msgspec.json.Decoder(msgspec.Raw)
 
@@ -22,7 +22,7 @@ def answer_blocks(chunks: Iterable[bytes], service: str) -> Iterator[bytes]:
         whole = block.rstrip()
         if whole:
             lines = True
-            objects = objects or any(line.lstrip().startswith(b"{") for line in block.split(b"\n"))
+            objects = objects or any(line.lstrip().startswith(b"{") for line in split(block))
             last = whole[whole.rfind(b"\n") + 1 :]
         yield block
     if lines and not objects:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from functions.batch.rows import ReadAnswers, UsualAnswer
+from functions.batch.streams.lines import split
 
 Answers = list[UsualAnswer | None]
 T = TypeVar("T")
@@ -20,12 +21,12 @@ def read_answers(block: bytes, read: Callable[[bytes], Answers]) -> ReadAnswers:
     """What each line says. `read` tells it of any number of lines, or raises `ValueError`
     (msgspec's errors are) where one of them is not as it should be: then each is read by itself."""
     if len(block) > _LARGE:
-        return ReadAnswers.of([], block.split(b"\n"))
+        return ReadAnswers.of([], split(block))
     found = _read(block, read)
     usual = [answer for answer in found if answer is not None]
     if found and len(usual) == len(found):
         return ReadAnswers.of(usual, [])
-    lines = block.split(b"\n")
+    lines = split(block)
     if found and _are_in_place(found, lines):
         others = [line for answer, line in zip(found, lines, strict=True) if answer is None]
         return ReadAnswers.of(usual, others)

@@ -14,7 +14,7 @@ from functions.batch.model import Shard
 from functions.batch.ports import Dialect
 from functions.batch.reading.looking import is_utf8
 from functions.batch.rows import Answer, ReadAnswers
-from functions.batch.streams.lines import KEY_LENGTH
+from functions.batch.streams.lines import KEY_LENGTH, split
 
 _is_key = re.compile(rb"[0-9]{6}-[0-9]{9}").fullmatch
 
@@ -59,7 +59,7 @@ class Addressing:
         if is_utf8(block):
             yield self._dialect.read_answers(block, self._group)
             return
-        for line in block.split(b"\n"):
+        for line in split(block):
             if is_utf8(line):
                 yield self._dialect.read_answers(line, self._group)
             else:

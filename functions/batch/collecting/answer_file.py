@@ -92,7 +92,7 @@ class AnswerFile:
         if name != self._open:
             self._loaded.clear()
             for extent in drawer.together:
-                self._load(extent)
+                put(self._loaded, *_many(self._read(extent)), self._better)
             self._open = name
         answers: list[KeptAnswer | None] = [*map(self._loaded.get, keys)]
         if drawer.alone:
@@ -101,14 +101,6 @@ class AnswerFile:
                 if extent is not None:
                     answers[at] = self._later(answers[at], _one(self._read(extent)))
         return answers
-
-    def _load(self, extent: _Extent) -> None:
-        keys, answers = _many(self._read(extent))
-        if self._loaded.keys().isdisjoint(keys):
-            self._loaded.update(zip(keys, answers, strict=True))
-            return
-        for key, answer in zip(keys, answers, strict=True):
-            self._loaded[key] = self._later(self._loaded.get(key), answer)
 
     def _later(self, before: KeptAnswer | None, answer: KeptAnswer) -> KeptAnswer:
         return answer if before is None else self._better(before, answer)
@@ -152,6 +144,22 @@ class AnswerFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def put(
+    known: dict[bytes, KeptAnswer],
+    keys: Sequence[bytes],
+    answers: Sequence[KeptAnswer],
+    better: Better,
+) -> None:
+    """Answers that came later than those that are known."""
+    more = dict(zip(keys, answers, strict=True))
+    if len(more) == len(keys) and known.keys().isdisjoint(more):
+        known.update(more)
+        return
+    for key, answer in zip(keys, answers, strict=True):
+        before = known.get(key)
+        known[key] = answer if before is None else better(before, answer)
 
 
 def size(answer: KeptAnswer) -> int:

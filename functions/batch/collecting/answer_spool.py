@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from functions.batch.collecting.answer_file import AnswerFile, Better, Index, size
+from functions.batch.collecting.answer_file import AnswerFile, Better, Index, put, size
 from functions.batch.collecting.endings import Ending, KeptAnswer, folded
 
 _MOST_HELD = 176 * 1024 * 1024
@@ -52,13 +52,7 @@ class AnswerSpool:
     ) -> None:
         if not keys:
             return
-        held, more = self._held, dict(zip(keys, answers, strict=True))
-        if len(more) == len(keys) and held.keys().isdisjoint(more):
-            held.update(more)
-        else:
-            for key, answer in zip(keys, answers, strict=True):
-                known = held.get(key)
-                held[key] = answer if known is None else self._better(known, answer)
+        put(self._held, keys, answers, self._better)
         self._size += sum(lengths) + _BESIDE * len(lengths)
         self._largest = max(self._largest, *lengths)
         if self._size > _MOST_HELD:

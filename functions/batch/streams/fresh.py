@@ -16,7 +16,8 @@ _MOST_KNOWN = 4_096
 
 
 def pack_fresh(key: str, line: bytes, weight: Weight, route: int | None = None) -> bytes:
-    """The same, of a row that was never sent. `route` is null where no recipe made it."""
+    """What `pack_row` writes, of a row that was never sent. `route` is null where no recipe made
+    it."""
     return b"%b [0,0,null,null,0,0,%b,0,%d,%d,%d,%d]\t%b\n" % (
         key.encode(),
         b"false" if route is None else b"true",

@@ -55,7 +55,7 @@ def line_blocks(
             if len(block) <= max_bytes:
                 yield block
             else:
-                yield from (_bounded(line, 0, max_bytes) for line in block.split(b"\n"))
+                yield from (_bounded(line, 0, max_bytes) for line in split(block))
             at = until
         tail = chunk[at:]
         if held > max_bytes:

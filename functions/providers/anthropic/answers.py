@@ -226,7 +226,7 @@ def _joined(blocks: list[_Block]) -> bytes:
     """The text blocks, as they stand: escapes in JSON strings do not reach across."""
     if len(blocks) == 1 and blocks[0].type == "text":
         text = bytes(blocks[0].text)
-        return text if text[:1] == b'"' else b"null"
+        return text if text.startswith(b'"') else b"null"
     texts = [bytes(block.text) for block in blocks if block.type == "text"]
     strings = [text[1:-1] for text in texts if text.startswith(b'"')]
     return b'"%b"' % b"".join(strings) if strings else b"null"

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
+from functions.batch.streams.lines import split
 from functions.providers.in_bulk import decode_each, read_answers
 from functions.providers.said import Tokens, told
 
@@ -143,7 +144,7 @@ def usual(block: bytes, endpoint: str) -> ReadAnswers:
     """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
     the line."""
     if endpoint not in _WITH_TEXT:
-        return ReadAnswers.of([], block.split(b"\n"))
+        return ReadAnswers.of([], split(block))
     return read_answers(block, _usual_answers)
 
 

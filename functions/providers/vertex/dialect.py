@@ -15,6 +15,7 @@ import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnswers, Weight
+from functions.batch.streams.lines import split
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,
@@ -223,7 +224,7 @@ class VertexDialect:
 
     def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
         if group.endpoint == EMBED:
-            return ReadAnswers.of([], block.split(b"\n"))
+            return ReadAnswers.of([], split(block))
         return answers.usual(block)
 
 

@@ -104,6 +104,19 @@ RATES = st.sampled_from(
 
 
 ONE = Weight(rows=1, bytes=5)
+SHARD = Shard(
+    job_id="j",
+    shard_id="0001",
+    round=1,
+    provider="twin",
+    endpoint="/twin",
+    model="m",
+    number=1,
+    bytes=5,
+    rows=1,
+    batch_id="b",
+    complete=True,
+)
 
 
 def custom_id(line: bytes) -> bytes:
@@ -143,28 +156,15 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
     manifest = ShardManifest(shard_id="0001", sources=[source])
     world.work.put(layout.shard("j", "0001"), msgspec.json.encode(manifest))
     world.work.put("j/rows", packed)
-    shard = Shard(
-        job_id="j",
-        shard_id="0001",
-        round=1,
-        provider="twin",
-        endpoint="/twin",
-        model="m",
-        number=1,
-        bytes=5,
-        rows=1,
-        batch_id="b",
-        complete=True,
-    )
     before = {*world.work.stored}
     with TemporaryDirectory() as directory:
         collector = world.collector("twin")
         harvest = Harvest(
-            shard,
+            SHARD,
             Path(directory),
             None,
             Told(answer),
-            ShardRows(shard, world.work),
+            ShardRows(SHARD, world.work),
             objects=collector.objects,
             dialect=collector.dialect,
             fitting=collector.fitting,
@@ -192,17 +192,6 @@ def test_either_way(packed: bytes, answer: Answer, rates: Rates | None, unfolded
         assert settled(packed, answer, rates, shorter=True) == longer
 
 
-SHARD = Shard(
-    job_id="j",
-    shard_id="0001",
-    round=1,
-    provider="twin",
-    endpoint="/twin",
-    model="m",
-    number=1,
-    bytes=5,
-    rows=1_000,
-)
 TEXTS = [b'"a"', b'"b"', b'"bc"', b"null", b'"not in it"', b'"a"']
 
 
