@@ -72,7 +72,7 @@ def shard(job_id: str, shard_id: str) -> str:
 def heads(job_id: str, shard_id: str) -> str:
     """What *Collect* needs of the rows that *Submit* has sent. In another form they would have
     another name: without any, the rows are read."""
-    return f"{job_id}/heads/{shard_id}.v1.jsonl"
+    return f"{job_id}/heads/{shard_id}.v2.txt"
 
 
 def prices(job_id: str) -> str:

@@ -14,8 +14,6 @@ DOLLAR = 10**12
 PER_MILLION_TOKENS = DOLLAR // 1_000_000
 """Picodollars a token of a price of one dollar per million tokens."""
 
-_MOST_NUMBERS = 16_384
-
 PriceSource = Literal["library", "override", "derived_half"]
 
 
@@ -40,17 +38,6 @@ def number(amount: int | None) -> bytes:
     cents, rest = divmod(abs(amount), DOLLAR)
     sign = b"-" if amount < 0 else b""
     return sign + (b"%d.%012d" % (cents, rest)).rstrip(b"0").rstrip(b".")
-
-
-class Numbers(dict[int, bytes]):
-    """What `number` makes of amounts. Of the costs of many answers few differ, since the prices
-    that they are sums of have common factors."""
-
-    def __missing__(self, amount: int) -> bytes:
-        if len(self) >= _MOST_NUMBERS:
-            self.clear()
-        self[amount] = made = number(amount)
-        return made
 
 
 def shown(amount: int | None) -> str:

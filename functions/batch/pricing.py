@@ -106,12 +106,18 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
 
 class PlainPrice(msgspec.Struct, frozen=True):
     """Picodollars for a token in the batch, and in real time, where one price of each holds for
-    every answer that is text alone, none of it cached."""
+    every answer that is text alone, none of it cached, and both have the same proportion."""
 
     input: int
     output: int
     listed_input: int
     listed_output: int
+
+    def listed(self, cost: int) -> int:
+        """What costs so much in the batch, in real time."""
+        if self.input:
+            return cost * self.listed_input // self.input
+        return cost * self.listed_output // self.output if self.output else 0
 
 
 class Meter:
@@ -190,7 +196,10 @@ def _plain(rates: Rates) -> PlainPrice | None:
         return None
     if listed.input is None or listed.output is None:
         return None
-    return PlainPrice(batch.input, batch.output, listed.input, listed.output)
+    plain = PlainPrice(batch.input, batch.output, listed.input, listed.output)
+    if batch.input == batch.output == 0 != listed.input + listed.output:
+        return None
+    return plain if batch.input * listed.output == batch.output * listed.input else None
 
 
 def half_of(price: Price, *, stacks: bool) -> Price:

@@ -164,7 +164,7 @@ def put(
 
 def size(answer: KeptAnswer) -> int:
     """Bytes, about."""
-    return len(answer) if isinstance(answer, bytes) else len(answer.rest) + len(answer.apart)
+    return len(answer if isinstance(answer, bytes) else answer.rest)
 
 
 _thousand = itemgetter(slice(_ROW))

@@ -28,7 +28,7 @@ of them take 15 s, what is written of them 30 s at 40 MB/s, and a schema may tak
 _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
-_V = 6
+_V = 7
 """Of what was stored. What another release stored in another form is read again."""
 
 

@@ -45,7 +45,7 @@ class AnswerSpool:
 
     def add_endings(self, keys: Sequence[bytes], endings: Sequence[Ending]) -> None:
         """What was read of others."""
-        self._add_all(keys, endings, [len(each.rest) + len(each.apart) for each in endings])
+        self._add_all(keys, endings, [len(each.rest) for each in endings])
 
     def _add_all(
         self, keys: Sequence[bytes], answers: Sequence[KeptAnswer], lengths: list[int]
@@ -94,7 +94,7 @@ class AnswerSpool:
     def _write(self) -> None:
         held = self._held
         for key, answer in held.items():
-            if isinstance(answer, Ending) and answer.apart:
+            if isinstance(answer, Ending) and answer.whole:
                 held[key] = folded(answer)  # on disk they take no more than in the download
         self._file.write(held)
         self._size = 0

@@ -2,13 +2,14 @@
 
 All of a line that stands behind the user's id is told by the answer. It is put together when the
 answer comes, while that is in the processor's cache; the row, which comes later and in another
-order, adds its key, its id and the text. That stands in the response as well, where it is found
-again if both together would not fit memory.
+order, adds its key and its id. The text stands in the response as well: where both together would
+not fit memory, it is copied from there when the row comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 import msgspec
 
@@ -20,43 +21,47 @@ from functions.batch.streams import envelope
 _MOST_UNFOLDED = 112 * 1024 * 1024
 """Bytes of a shard's answers with their texts beside them, going by the first ones."""
 
-_BEGIN = len(envelope.BEFORE_RESPONSE)
+_BESIDE = 400
+"""Bytes of a line, about, beside the text and the response."""
+
+_TEXT = len(envelope.BEFORE_TEXT)
+_RESPONSE = len(envelope.BEFORE_RESPONSE)
 
 
 class Ending(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a usual answer says. `rest`: its line, from behind the text on. The text is `apart`, or
-    it stands in there from `begin` to `end`. `response`: how many bytes it has; for `given`, `made`
-    and `usage` see `UsualAnswer`."""
+    """What a usual answer says. `rest`: its line from behind the user's id on, or, if it is not
+    `whole`, from behind the text on. The text stands in there from `begin` to `end`. `response`:
+    how many bytes it has; for `given`, `made` and `usage` see `UsualAnswer`."""
 
     rest: bytes
+    whole: bool
     begin: int
     end: int
-    apart: bytes
     response: int
     given: int
     made: int
     usage: Usage | None
 
-    def text(self) -> bytes:
-        return self.apart or self.rest[self.begin : self.end]
-
     def in_full(self) -> Answer:
+        at = _RESPONSE + (self.end if self.whole else 0)
         return Answer(
             id="",
             verdict="succeeded",
-            response=self.rest[_BEGIN : _BEGIN + self.response],
-            text=self.text(),
+            response=self.rest[at : at + self.response],
+            text=self.rest[self.begin : self.end],
             usage=self.usage or Usage(input_tokens=self.given, output_tokens=self.made),
         )
 
 
 def folded(ending: Ending) -> Ending:
-    """The same with its text in its place, if it has one."""
-    text = ending.apart
-    begin = ending.rest.find(text) if text else -1
+    """The same with its text in the response alone, if it stands there."""
+    text = ending.rest[ending.begin : ending.end]
+    rest = ending.rest[ending.end :]
+    begin = rest.find(text) if ending.whole else -1
     if begin < 0:
         return ending
-    return msgspec.structs.replace(ending, begin=begin, end=begin + len(text), apart=b"")
+    end = begin + len(text)
+    return msgspec.structs.replace(ending, rest=rest, whole=False, begin=begin, end=end)
 
 
 KeptAnswer = bytes | Ending
@@ -73,30 +78,34 @@ class Endings:
 
     def of(self, answers: ReadAnswers) -> list[Ending]:
         """Of the usual ones."""
-        rests, texts = self._lines.rests(answers), answers.texts
-        if self._folds is None and rests:
-            each = sum(map(len, (*rests, *texts))) // len(rests)
-            self._folds = each * self._rows > _MOST_UNFOLDED
-        apart = texts
-        begins = ends = [0] * len(rests)
-        if self._folds:
-            begins = [*_places(rests, texts)]
-            ends = [begin + len(text) for begin, text in zip(begins, texts, strict=True)]
-            places = zip(begins, texts, strict=True)
-            apart = [text if begin < 0 else b"" for begin, text in places]
-        return [
-            *map(
-                Ending,
-                rests,
-                begins,
-                ends,
-                apart,
-                map(len, answers.responses),
-                answers.given,
-                answers.made,
-                answers.usages,
-            )
-        ]
+        if self._folds is None and answers.texts:
+            each = sum(map(len, (*answers.responses, *answers.texts))) // len(answers.texts)
+            self._folds = (each + _BESIDE) * self._rows > _MOST_UNFOLDED
+        return self._folded(answers) if self._folds else self._whole(answers)
+
+    def _whole(self, answers: ReadAnswers) -> list[Ending]:
+        ends = [_TEXT + len(text) for text in answers.texts]
+        return _endings(answers, self._lines.behind_ids(answers), repeat(True), repeat(_TEXT), ends)
+
+    def _folded(self, answers: ReadAnswers) -> list[Ending]:
+        rests = self._lines.behind_texts(answers)
+        begins = [*_places(rests, answers.texts)]
+        if -1 in begins:
+            return [folded(each) for each in self._whole(answers)]
+        ends = [begin + len(text) for begin, text in zip(begins, answers.texts, strict=True)]
+        return _endings(answers, rests, repeat(False), begins, ends)
+
+
+def _endings(
+    answers: ReadAnswers,
+    rests: list[bytes],
+    whole: Iterable[bool],
+    begins: Iterable[int],
+    ends: Iterable[int],
+) -> list[Ending]:
+    sizes = map(len, answers.responses)
+    columns = (rests, whole, begins, ends, sizes, answers.given, answers.made, answers.usages)
+    return [*map(Ending, *columns)]
 
 
 def _places(rests: list[bytes], texts: Sequence[bytes]) -> Iterator[int]:

@@ -27,12 +27,14 @@ class UsualRows:
 
     def finish(self, heads: Heads, endings: Sequence[Ending]) -> bytes:
         """The finished lines of rows of which nothing but the heads is needed."""
-        pieces: list[bytes] = [envelope.AFTER_KEY] * (6 * len(endings))
-        pieces[::6] = heads.keys
-        pieces[2::6] = heads.custom_ids
-        pieces[3::6] = [envelope.BEFORE_TEXT] * len(endings)
-        pieces[4::6] = [each.apart or each.rest[each.begin : each.end] for each in endings]
-        pieces[5::6] = [each.rest for each in endings]
+        pieces: list[bytes] = [envelope.AFTER_KEY] * (5 * len(endings))
+        pieces[::5] = heads.keys
+        pieces[2::5] = heads.custom_ids
+        pieces[3::5] = [
+            b"" if each.whole else envelope.BEFORE_TEXT + each.rest[each.begin : each.end]
+            for each in endings
+        ]
+        pieces[4::5] = [each.rest for each in endings]
         self._counts.succeeded += len(endings)
         if self._meter.plain is None or [each for each in endings if each.usage is not None]:
             for row, ending in enumerate(endings):

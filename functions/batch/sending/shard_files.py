@@ -13,7 +13,7 @@ from functions.batch import layout
 from functions.batch.depth import headroom
 from functions.batch.model import Shard
 from functions.batch.ports import Dialect, Objects
-from functions.batch.streams.heads import heads_of, line_of
+from functions.batch.streams.heads import heads_of, pack_heads
 from functions.batch.streams.lines import (
     KEY_LENGTH,
     Oversized,
@@ -124,7 +124,7 @@ def write_requests(shard: Shard, objects: Objects, dialect: Dialect, path: Path)
                 before = between
             heads = heads_of(block, dialect.custom_id)
             some_are_fresh = some_are_fresh or any(heads.tokens)
-            heads_file.write(line_of(heads))
+            heads_file.write(pack_heads(heads))
         file.write(closing)
     if some_are_fresh:
         objects.upload(beside, layout.heads(shard.job_id, shard.shard_id))

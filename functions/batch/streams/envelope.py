@@ -5,14 +5,15 @@ Lines are put together from bytes: what a provider answered is copied, not decod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
 
 from functions.batch.model import Reason, Shard
-from functions.batch.money import Numbers, number
-from functions.batch.pricing import Meter
-from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
+from functions.batch.money import number
+from functions.batch.pricing import Meter, PlainPrice
+from functions.batch.rows import Answer, ReadAnswers, RowError, Usage
 from functions.batch.streams.lines import Transit
 
 SUCCEEDED = b"s"
@@ -25,65 +26,68 @@ _WORDS = {SUCCEEDED: b"succeeded", FAILED: b"failed", INVALID: b"invalid"}
 _encode = msgspec.json.Encoder().encode
 _USAGE = b'{"input_tokens":%d,"cached_input_tokens":%d,"cache_write_tokens":%d,"output_tokens":%d}'
 _COST = b'"cost_usd":%b,"list_cost_usd":%b'
-_METERED = b'"usage":%b,%b' % (_USAGE, _COST)
-_PLAIN = _METERED.replace(b"%d", b"%b") % (b"%d", b"0", b"0", b"%d", b"%b", b"%b")
-"""Without a cache."""
+_NO_CACHE = _USAGE.replace(b"%d", b"%b") % (b"%d", b"0", b"0", b"%d")
+
+_MOST_COSTS = 16_384
 
 AFTER_KEY = b' %b"custom_id":' % SUCCEEDED
 BEFORE_TEXT = b',"status":"succeeded","text":'
 BEFORE_RESPONSE = b',"response":'
 
 
+class Costs(dict[int, bytes]):
+    """What plain answers of a cost say of it. Of the costs of many answers few differ, since the
+    prices that they are sums of have common factors."""
+
+    def __init__(self, price: PlainPrice) -> None:
+        super().__init__()
+        self._price = price
+
+    def __missing__(self, cost: int) -> bytes:
+        if len(self) >= _MOST_COSTS:
+            self.clear()
+        self[cost] = said = _COST % (number(cost), number(self._price.listed(cost)))
+        return said
+
+
 class Usual:
-    """Lines of a shard's rows that succeeded, from behind the text on, with their newline: all else
-    that the answer says of them."""
+    """What their answers say of a shard's rows that succeeded, with the newline of their lines."""
 
     def __init__(self, shard: Shard, meter: Meter) -> None:
         origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
-        opening = b'%b%%b,"error":null,' % BEFORE_RESPONSE
-        closing = origin.replace(b"%", b"%%")
-        self._form = b"%b%b,%b}\n" % (opening, closing, _METERED)
-        self._plain_form = b"%b%b,%b}\n" % (opening, closing, _PLAIN)
-        self._number = Numbers().__getitem__
+        self._form = b'%b%%b,"error":null,%b,' % (BEFORE_RESPONSE, origin.replace(b"%", b"%%"))
         self._meter = meter
         self._plain = meter.plain
+        self._costs = None if meter.plain is None else Costs(meter.plain)
 
-    def rests(self, answers: ReadAnswers) -> list[bytes]:
-        """Of the usual ones."""
-        price = self._plain
-        if price is None or any(answers.usages):
-            return [*map(self._rest, answers.usual())]
-        tokens = [*zip(answers.given, answers.made, strict=True)]
-        costs = _sums(tokens, price.input, price.output)
-        listed = _sums(tokens, price.listed_input, price.listed_output)
-        values = zip(
-            answers.responses,
-            answers.given,
-            answers.made,
-            map(self._number, costs),
-            map(self._number, listed),
-            strict=True,
-        )
-        form = self._plain_form
-        return [form % each for each in values]
+    def behind_ids(self, answers: ReadAnswers) -> list[bytes]:
+        """From behind the user's id on."""
+        form = b"%b%%b%b" % (BEFORE_TEXT, self._form)
+        return self._rests(form, [answers.texts, answers.responses], answers)
 
-    def _rest(self, answer: UsualAnswer) -> bytes:
-        _, response, _, given, made, several = answer
+    def behind_texts(self, answers: ReadAnswers) -> list[bytes]:
+        """From behind the text on."""
+        return self._rests(self._form, [answers.responses], answers)
+
+    def _rests(
+        self, form: bytes, values: list[Sequence[bytes]], answers: ReadAnswers
+    ) -> list[bytes]:
+        given, made = answers.given, answers.made
+        price, costs = self._plain, self._costs
+        if price is None or costs is None or any(answers.usages):
+            metered = map(self._metered, given, made, answers.usages)
+            form += b"%b}\n"
+            return [form % each for each in zip(*values, metered, strict=True)]
+        for_input, for_output = price.input, price.output
+        tokens = zip(given, made, strict=True)
+        said = [costs[into * for_input + out * for_output] for into, out in tokens]
+        form += b'"usage":%b,%%b}\n' % _NO_CACHE
+        return [form % each for each in zip(*values, given, made, said, strict=True)]
+
+    def _metered(self, given: int, made: int, several: Usage | None) -> bytes:
         usage = several or Usage(input_tokens=given, output_tokens=made)
         cost, listed = self._meter.costs(usage)
-        return self._form % (
-            response,
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.cache_write_tokens,
-            usage.output_tokens,
-            number(cost),
-            number(listed),
-        )
-
-
-def _sums(tokens: list[tuple[int, int]], for_input: int, for_output: int) -> list[int]:
-    return [given * for_input + made * for_output for given, made in tokens]
+        return b'"usage":%b,%b' % (_usage(usage), _COST % (number(cost), number(listed)))
 
 
 def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:

@@ -14,7 +14,7 @@ from functions.batch.streams.fresh import unpack_fresh
 from functions.batch.streams.lines import KEY_LENGTH, Oversized, iter_lines
 
 _LONGEST_ID = 256
-"""Bytes of a user's id, as JSON. A row with a longer one is read itself."""
+"""Bytes of a user's id, as JSON. A row with a longer one, or one with a tab, is read itself."""
 
 
 class Heads(msgspec.Struct):
@@ -52,7 +52,7 @@ def heads_of(rows: Sequence[bytes], custom_id: Callable[[bytes], bytes]) -> Head
             identity = packed[begin : begin + fresh.id_length]
         else:
             identity = custom_id(packed[begin:])
-        if len(identity) <= _LONGEST_ID:
+        if len(identity) <= _LONGEST_ID and b"\t" not in identity:
             heads.custom_ids[at] = identity
             heads.tokens[at] = fresh.tokens
             heads.max_output[at] = fresh.max_output
@@ -67,39 +67,37 @@ def bare_heads(rows: Sequence[bytes]) -> Heads:
     return Heads(keys, [b"null"] * len(rows), zeros, zeros[:], zeros[:])
 
 
-class _Stored(msgspec.Struct, array_like=True):
-    """A line of the object. `keys`: with a space between them."""
+class _Columns(msgspec.Struct, array_like=True):
+    """`keys`: with a space between them."""
 
     keys: str
-    custom_ids: list[msgspec.Raw]
     tokens: list[int]
     max_output: list[int]
     unbounded: list[int]
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Stored).decode
+_decode = msgspec.json.Decoder(_Columns).decode
 
 
-def line_of(heads: Heads) -> bytes:
-    stored = _Stored(
-        b" ".join(heads.keys).decode(),
-        [*map(msgspec.Raw, heads.custom_ids)],
-        heads.tokens,
-        heads.max_output,
-        heads.unbounded,
-    )
-    return _encode(stored) + b"\n"
+def pack_heads(heads: Heads) -> bytes:
+    """Two lines of the object: the ids, with tabs between them, and the other columns."""
+    ids = b"\t".join(heads.custom_ids)
+    keys = b" ".join(heads.keys).decode()
+    columns = _Columns(keys, heads.tokens, heads.max_output, heads.unbounded)
+    return b"%b\n%b\n" % (ids, _encode(columns))
 
 
 def read_heads(objects: Objects, key: str) -> Iterator[Heads]:
-    for line in iter_lines(objects.chunks(key)):
-        assert not isinstance(line, Oversized)  # ids are short
-        stored = _decode(line)
+    lines = iter_lines(objects.chunks(key))
+    for ids, packed in zip(lines, lines, strict=True):
+        assert not isinstance(ids, Oversized)  # none is long
+        assert not isinstance(packed, Oversized)
+        columns = _decode(packed)
         yield Heads(
-            stored.keys.encode().split(b" "),
-            [*map(bytes, stored.custom_ids)],
-            stored.tokens,
-            stored.max_output,
-            stored.unbounded,
+            columns.keys.encode().split(b" "),
+            ids.split(b"\t"),
+            columns.tokens,
+            columns.max_output,
+            columns.unbounded,
         )

@@ -24,7 +24,7 @@ from tests.support.answers import in_full
 from tests.support.twin_provider import TwinDialect
 
 KEY = row_key(0, 17)
-USUAL = Ending(b"a line's end", 0, 0, b"", 0, 1, 1, None)
+USUAL = Ending(b"a line's end", True, 0, 0, 0, 1, 1, None)
 GENERATES = {
     "openai": ("/v1/chat/completions", "gpt-5-mini"),
     "anthropic": ("/v1/messages", "claude-haiku-4-5"),

@@ -117,7 +117,7 @@ OLDER = {"index": {"000000-000000": [{"1": 259}, [0], [0], 259]}, "v": 5}
 """As an earlier release stored it."""
 
 
-@pytest.mark.parametrize("changed", [{"batch_id": "other-batch"}, {"v": 5}, OLDER])
+@pytest.mark.parametrize("changed", [{"batch_id": "other-batch"}, {"v": 6}, OLDER])
 def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_up(
     changed: dict[str, object],
 ) -> None:
@@ -129,7 +129,7 @@ def test_what_was_read_of_another_batch_or_stored_in_another_form_is_not_taken_u
     world.collector("openai").collect(job_id, SHARD, lambda: 0.0)
     key = layout.answers(job_id, SHARD)
     stored = msgspec.json.decode(world.work.get(key), type=dict[str, object])
-    assert stored.items() > {"batch_id": "openai-batch-1", "v": 6}.items()
+    assert stored.items() > {"batch_id": "openai-batch-1", "v": 7}.items()
     world.work.put(key, msgspec.json.encode({**stored, **changed}))
     before = twin.taken
     world.collector("openai").collect(job_id, SHARD, lambda: 1e9)

@@ -19,20 +19,21 @@ from functions.batch.collecting.answer_file import Index
 from functions.batch.collecting.answer_spool import AnswerSpool
 from functions.batch.collecting.endings import Ending, KeptAnswer
 from functions.batch.rows import Usage
-from functions.batch.streams.envelope import BEFORE_RESPONSE
+from functions.batch.streams.envelope import BEFORE_RESPONSE, BEFORE_TEXT
 from functions.batch.streams.lines import row_key
 
 Answers = list[tuple[bytes, KeptAnswer]]
 
 
 def ending(response: bytes, text: bytes, given: int, made: int, usage: Usage | None) -> Ending:
-    rest = b'%b%b,"error":null}\n' % (BEFORE_RESPONSE, response)
-    return Ending(rest, 0, len(text), text, len(response), given, made, usage)
+    rest = b'%b%b%b%b,"error":null}\n' % (BEFORE_TEXT, text, BEFORE_RESPONSE, response)
+    begin = len(BEFORE_TEXT)
+    return Ending(rest, True, begin, begin + len(text), len(response), given, made, usage)
 
 
 def told(answers: Iterable[KeptAnswer | None]) -> list[object]:
-    """Whether the text is held apart or not."""
-    return [(each.rest, each.in_full()) if isinstance(each, Ending) else each for each in answers]
+    """Whether the text is held twice or not."""
+    return [each.in_full() if isinstance(each, Ending) else each for each in answers]
 
 
 ANSWERS = st.lists(

@@ -19,7 +19,7 @@ from functions.batch.sending import laps
 from functions.batch.sending.shard_files import write_requests
 from functions.batch.sending.submission import Submitter
 from functions.batch.streams.fresh import FreshForm, pack_fresh
-from functions.batch.streams.heads import Heads, heads_of, line_of, read_heads
+from functions.batch.streams.heads import Heads, heads_of, pack_heads, read_heads
 from functions.batch.streams.lines import Transit, pack_row, row_key
 from tests.support.driver import World
 from tests.support.lines import jsonl
@@ -172,7 +172,7 @@ def test_heads_are_read_as_they_were_stored(ids: list[bytes], tokens: int) -> No
     ]
     heads = heads_of(rows, lambda line: line[len(b'{"custom_id":') : -1])
     objects = MemoryObjects()
-    objects.put("heads", line_of(heads) * 2)
+    objects.put("heads", pack_heads(heads) * 2)
     assert [*read_heads(objects, "heads")] == [heads, heads]
     assert heads.keys == [row_key(3, number).encode() for number in range(len(ids))]
     known = bool(tokens)
@@ -189,9 +189,18 @@ def test_heads_are_read_as_they_were_stored(ids: list[bytes], tokens: int) -> No
     )
 
 
-@pytest.mark.parametrize(("size", "known"), [(254, True), (255, False)])
-def test_a_row_with_a_long_id_is_read_itself(size: int, *, known: bool) -> None:
-    identity = b'"%b"' % (b"x" * size)
+@pytest.mark.parametrize(
+    ("identity", "known"),
+    [
+        (b'"%b"' % (b"x" * 254), True),
+        (b'"%b"' % (b"x" * 255), False),
+        (b'["a", "b"]', True),
+        (b'["a",\t"b"]', False),
+    ],
+)
+def test_a_row_with_a_long_id_or_a_tab_in_it_is_read_itself(
+    identity: bytes, *, known: bool
+) -> None:
     form = FreshForm("000003-", Weight(max_output=3), 6)
     line = b'{"id":%b}\n' % identity
     packed = b"".join(form.packed(17, [9], [len(identity)], [line]))[:-1]

@@ -19,9 +19,10 @@ from functions.batch.collecting.endings import Ending, KeptAnswer
 from functions.batch.collecting.harvesting import Harvest
 from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.model import Shard
-from functions.batch.pricing import Meter, Price, PriceList, Rates
+from functions.batch.pricing import Meter, PlainPrice, Price, PriceList, Rates
 from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, Weight
 from functions.batch.sending.shard_files import WorkRow
+from functions.batch.streams import envelope
 from functions.batch.streams.fresh import FreshForm, pack_fresh, unpack_fresh
 from functions.batch.streams.heads import heads_of
 from functions.batch.streams.lines import Transit, pack_row, unpack_row
@@ -88,6 +89,7 @@ ANSWERS = st.builds(
     error=st.sampled_from([None, None, RowError(code="x", message="y", retryable=False)]),
     cut=st.booleans(),
 )
+_FREE = Price(input=0, output=0)
 _PRICE = Price(input=250, output=2_000, cached_input=25, cache_write=300)
 _DEAR = Price(input=500, output=3_000, above=200)
 RATES = st.sampled_from(
@@ -96,9 +98,13 @@ RATES = st.sampled_from(
         Rates(listed=[_PRICE], batch=[_DEAR], source="library"),
         Rates(listed=[_PRICE, _DEAR], batch=[_PRICE, _DEAR], source="library"),
         Rates(listed=[_PRICE], batch=[Price(input=1, output=None)], source="library"),
+        Rates(listed=[Price(input=375, output=3_000)], batch=[_PRICE], source="library"),
         Rates(
-            listed=[Price(input=0, output=0)], batch=[Price(input=0, output=0)], source="library"
+            listed=[Price(input=0, output=7)], batch=[Price(input=0, output=5)], source="library"
         ),
+        Rates(listed=[_PRICE], batch=[_FREE], source="library"),
+        Rates(listed=[_FREE], batch=[_PRICE], source="library"),
+        Rates(listed=[_FREE], batch=[_FREE], source="library"),
     ]
 )
 
@@ -210,9 +216,19 @@ def test_texts_are_held_once_where_there_would_be_too_many(unfolded: int) -> Non
         made = endings.Endings(SHARD, Meter(None)).of(ReadAnswers.of(said, []))
     full = [each.in_full() for each in made]
     assert [(each.response, each.text) for each in full] == [*zip(responses, TEXTS, strict=True)]
-    beside = [each.apart for each in made]
-    assert beside == (TEXTS if unfolded else [b"", b"", b"", b"", b'"not in it"', b""])
+    whole = [each.whole for each in made]
+    assert whole == [bool(unfolded) or text.startswith(b'"not') for text in TEXTS]
     assert [endings.folded(each).in_full() for each in made] == full
+
+
+def test_costs_that_were_said_long_ago_are_forgotten() -> None:
+    price = PlainPrice(250, 2_000, 375, 3_000)
+    with patch.object(envelope, "_MOST_COSTS", 2):
+        costs = envelope.Costs(price)
+        for cost, said in [(1_000, b"1"), (2_000, b"2"), (6_000, b"6"), (1_000, b"1")]:
+            listed = b"0.00000000%b" % {b"1": b"15", b"2": b"3", b"6": b"9"}[said]
+            assert costs[cost] == b'"cost_usd":0.00000000%b,"list_cost_usd":%b' % (said, listed)
+            assert len(costs) <= 2
 
 
 @pytest.mark.parametrize("tokens", [1, 900])
