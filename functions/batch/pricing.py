@@ -15,6 +15,9 @@ import msgspec
 from functions.batch.money import Bill, PriceSource
 from functions.batch.rows import Answer, Group, Usage
 
+_ANY = 1 << 62
+"""More tokens than anything has."""
+
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """Picodollars for each token, null where it is not known; for requests of more than `above`
@@ -74,27 +77,19 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
         return usage.input_tokens * price.input + usage.output_tokens * price.output
     written_1h = usage.cache_write_1h_tokens
     written = usage.cache_write_tokens - written_1h
-    text = {
-        "input": usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens,
-        "cached": usage.cached_input_tokens,
-        "output": usage.output_tokens,
-    }
+    cached, made = usage.cached_input_tokens, usage.output_tokens
+    fresh = usage.input_tokens - cached - usage.cache_write_tokens
     total = 0
-    for kind, count in usage.kinds.items() if usage.kinds else ():
-        special = price.kinds.get(kind)
-        if special is None:
-            continue
-        side = kind.partition("_")[0]
-        # Who does not say which of the cached tokens are of this kind counts them here as well.
-        count = min(count, max(text[side], 0))
-        total += special * count
-        text[side] -= count
+    if usage.kinds:
+        text = {"input": fresh, "cached": cached, "output": made}
+        total = _of_kinds(usage.kinds, price, text)
+        fresh, cached, made = text.values()
     for count, each in (
-        (text["input"], price.input),
-        (text["cached"], price.cached_input),
+        (fresh, price.input),
+        (cached, price.cached_input),
         (written, price.cache_write),
         (written_1h, price.cache_write_1h),
-        (text["output"], price.output),
+        (made, price.output),
         (usage.web_searches, price.web_search),
     ):
         if count > 0:
@@ -104,14 +99,31 @@ def cost(usage: Usage, prices: Sequence[Price]) -> int | None:
     return total
 
 
+def _of_kinds(kinds: dict[str, int], price: Price, text: dict[str, int]) -> int:
+    """What tokens that are not text cost, where they have a price of their own. They are taken from
+    `text`, which is by side, and has all of them at first."""
+    total = 0
+    for kind, count in kinds.items():
+        special = price.kinds.get(kind)
+        if special is None:
+            continue
+        side = kind.partition("_")[0]
+        # Who does not say which of the cached tokens are of this kind counts them here as well.
+        count = min(count, max(text[side], 0))
+        total += special * count
+        text[side] -= count
+    return total
+
+
 class PlainPrice(msgspec.Struct, frozen=True):
-    """Picodollars for a token in the batch, and in real time, where one price of each holds for
-    every answer that is text alone, none of it cached, and both have the same proportion."""
+    """Picodollars for a token in the batch, and in real time, in the same proportion, where they
+    hold for every answer to at most `most` tokens that is text alone, none of it cached."""
 
     input: int
     output: int
     listed_input: int
     listed_output: int
+    most: int
 
     def listed(self, cost: int) -> int:
         """What costs so much in the batch, in real time."""
@@ -120,14 +132,38 @@ class PlainPrice(msgspec.Struct, frozen=True):
         return cost * self.listed_output // self.output if self.output else 0
 
 
+class Priced(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An answer's tokens, and what they cost in the batch and in real time, in picodollars; null:
+    unknown. Both or none are known. `cache_saved`: see `Bill`."""
+
+    usage: Usage
+    actual: int | None = None
+    listed: int | None = None
+    cache_saved: int = 0
+
+
 class Meter:
     """Prices the answers of one batch, and sums them up. `plain`: null where what plain answers
-    cost depends on their size, or is not known."""
+    cost is not known, or not so simple."""
 
     def __init__(self, rates: Rates | None) -> None:
         self._rates = rates
         self.plain = None if rates is None else _plain(rates)
         self.bill = Bill(source=None if rates is None else rates.source)
+
+    def priced(self, usage: Usage) -> Priced:
+        """Without charging it."""
+        rates = self._rates
+        if rates is None:
+            return Priced(usage)
+        prices = rates.listed if usage.at_list else rates.batch
+        actual, listed = cost(usage, prices), cost(usage, rates.listed)
+        if actual is None or listed is None:
+            return Priced(usage)
+        saved = 0
+        if usage.cached_input_tokens or usage.cache_write_tokens:
+            saved = (cost(_uncached(usage), prices) or actual) - actual
+        return Priced(usage, actual, listed, saved)
 
     def charge_plain(self, rows: int, given: int, made: int) -> None:
         """Answers with so many tokens together, where `plain` is known."""
@@ -139,6 +175,20 @@ class Meter:
         bill.actual += given * self.plain.input + made * self.plain.output
         bill.listed += given * self.plain.listed_input + made * self.plain.listed_output
 
+    def charge_all(self, several: Sequence[Priced]) -> None:
+        bill = self.bill
+        usages = [each.usage for each in several]
+        bill.rows += len(usages)
+        bill.input_tokens += sum([usage.input_tokens for usage in usages])
+        bill.cached_input_tokens += sum([usage.cached_input_tokens for usage in usages])
+        bill.cache_write_tokens += sum([usage.cache_write_tokens for usage in usages])
+        bill.output_tokens += sum([usage.output_tokens for usage in usages])
+        bill.at_list += sum([usage.at_list for usage in usages])
+        bill.actual += sum([each.actual or 0 for each in several])
+        bill.listed += sum([each.listed or 0 for each in several])
+        bill.unpriced += sum([each.actual is None for each in several])
+        bill.cache_saved += sum([each.cache_saved for each in several])
+
     def charge(self, answer: Answer) -> tuple[int | None, int | None]:
         """What the answer cost, and what it costs in real time; None: unknown.
 
@@ -146,41 +196,16 @@ class Meter:
         much, unless the model is free.
         """
         usage = answer.usage
-        if usage is None:
-            if answer.verdict != "succeeded":
-                return 0, 0
-            usage = Usage()
-            known = self._rates is not None and _is_free(self._rates)
+        if usage is not None:
+            priced = self.priced(usage)
+        elif answer.verdict != "succeeded":
+            return 0, 0
+        elif self._rates is not None and _is_free(self._rates):
+            priced = Priced(Usage(), 0, 0)
         else:
-            known = self._rates is not None
-        bill = self.bill
-        bill.rows += 1
-        bill.input_tokens += usage.input_tokens
-        bill.cached_input_tokens += usage.cached_input_tokens
-        bill.cache_write_tokens += usage.cache_write_tokens
-        bill.output_tokens += usage.output_tokens
-        bill.at_list += usage.at_list
-        actual, listed = self.costs(usage) if known else (None, None)
-        if actual is None or listed is None:
-            bill.unpriced += 1
-            return None, None
-        bill.actual += actual
-        bill.listed += listed
-        if usage.cached_input_tokens or usage.cache_write_tokens:
-            bill.cache_saved += (cost(_uncached(usage), self._prices(usage)) or actual) - actual
-        return actual, listed
-
-    def costs(self, usage: Usage) -> tuple[int | None, int | None]:
-        """In the batch, and in real time, without charging it. Both or none are known."""
-        if self._rates is None:
-            return None, None
-        actual, listed = cost(usage, self._prices(usage)), cost(usage, self._rates.listed)
-        return (None, None) if actual is None or listed is None else (actual, listed)
-
-    def _prices(self, usage: Usage) -> Sequence[Price]:
-        """Of a model that has some."""
-        assert self._rates is not None
-        return self._rates.listed if usage.at_list else self._rates.batch
+            priced = Priced(Usage())
+        self.charge_all([priced])
+        return priced.actual, priced.listed
 
     def lost(self) -> None:
         """For a row that may have been answered, and billed, where nobody can read it."""
@@ -189,17 +214,17 @@ class Meter:
 
 
 def _plain(rates: Rates) -> PlainPrice | None:
-    if len(rates.batch) != 1 or len(rates.listed) != 1:
-        return None
     batch, listed = rates.batch[0], rates.listed[0]
     if batch.input is None or batch.output is None:
         return None
     if listed.input is None or listed.output is None:
         return None
-    plain = PlainPrice(batch.input, batch.output, listed.input, listed.output)
     if batch.input == batch.output == 0 != listed.input + listed.output:
         return None
-    return plain if batch.input * listed.output == batch.output * listed.input else None
+    if batch.input * listed.output != batch.output * listed.input:
+        return None
+    most = min([tier.above for tier in (*rates.batch, *rates.listed) if tier.above], default=_ANY)
+    return PlainPrice(batch.input, batch.output, listed.input, listed.output, most)
 
 
 def half_of(price: Price, *, stacks: bool) -> Price:

@@ -175,8 +175,8 @@ class Usage(msgspec.Struct, kw_only=True, array_like=True, gc=False):
 
 UsualAnswer = tuple[str, bytes, bytes, int, int, Usage | None]
 """Of one that succeeded, and was not cut: `id`, `response`, `text`, see `Answer`; its tokens of
-input and output; and, where there is no input, or some tokens have a price of their own, all of
-them instead."""
+input and output; and, where some of these have a price of their own, or there is no input, what
+they are."""
 
 
 class ReadAnswers(msgspec.Struct, frozen=True):

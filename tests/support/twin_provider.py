@@ -126,10 +126,9 @@ class TwinDialect:
         if said.verdict != "succeeded" or usage is None:
             return None
         text = msgspec.json.encode(said.text)
-        plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-        if usage.input_tokens and usage == plain:
-            return said.id, line, text, usage.input_tokens, usage.output_tokens, None
-        return said.id, line, text, 0, 0, usage
+        given, made = usage.input_tokens, usage.output_tokens
+        plain = given and usage == Usage(input_tokens=given, output_tokens=made)
+        return said.id, line, text, given, made, None if plain else usage
 
     def with_model(self, line: bytes, model: str) -> bytes:
         return msgspec.json.encode({**msgspec.json.decode(line), "model": model})

@@ -14,7 +14,7 @@ from itertools import repeat
 import msgspec
 
 from functions.batch.model import Shard
-from functions.batch.pricing import Meter
+from functions.batch.pricing import Meter, Priced
 from functions.batch.rows import Answer, ReadAnswers, Usage
 from functions.batch.streams import envelope
 
@@ -31,7 +31,8 @@ _RESPONSE = len(envelope.BEFORE_RESPONSE)
 class Ending(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a usual answer says. `rest`: its line from behind the user's id on, or, if it is not
     `whole`, from behind the text on. The text stands in there from `begin` to `end`. `response`:
-    how many bytes it has; for `given`, `made` and `usage` see `UsualAnswer`."""
+    how many bytes it has. `given` and `made`: tokens of input and output; `priced`, where these do
+    not tell what it costs."""
 
     rest: bytes
     whole: bool
@@ -40,7 +41,7 @@ class Ending(msgspec.Struct, array_like=True, frozen=True, gc=False):
     response: int
     given: int
     made: int
-    usage: Usage | None
+    priced: Priced | None
 
     def in_full(self) -> Answer:
         at = _RESPONSE + (self.end if self.whole else 0)
@@ -49,7 +50,9 @@ class Ending(msgspec.Struct, array_like=True, frozen=True, gc=False):
             verdict="succeeded",
             response=self.rest[at : at + self.response],
             text=self.rest[self.begin : self.end],
-            usage=self.usage or Usage(input_tokens=self.given, output_tokens=self.made),
+            usage=self.priced.usage
+            if self.priced
+            else Usage(input_tokens=self.given, output_tokens=self.made),
         )
 
 
@@ -72,7 +75,8 @@ class Endings:
     """Of one shard's lines, with what `meter` says that an answer costs; nothing is charged."""
 
     def __init__(self, shard: Shard, meter: Meter) -> None:
-        self._lines = envelope.Usual(shard, meter)
+        self._meter = meter
+        self._lines = envelope.Usual(shard, meter.plain)
         self._rows = shard.rows
         self._folds: bool | None = None
 
@@ -84,16 +88,32 @@ class Endings:
         return self._folded(answers) if self._folds else self._whole(answers)
 
     def _whole(self, answers: ReadAnswers) -> list[Ending]:
+        priced = self._priced(answers)
+        rests = self._lines.behind_ids(answers, priced)
         ends = [_TEXT + len(text) for text in answers.texts]
-        return _endings(answers, self._lines.behind_ids(answers), repeat(True), repeat(_TEXT), ends)
+        return _endings(answers, rests, repeat(True), repeat(_TEXT), ends, priced)
 
     def _folded(self, answers: ReadAnswers) -> list[Ending]:
-        rests = self._lines.behind_texts(answers)
+        priced = self._priced(answers)
+        rests = self._lines.behind_texts(answers, priced)
         begins = [*_places(rests, answers.texts)]
         if -1 in begins:
             return [folded(each) for each in self._whole(answers)]
         ends = [begin + len(text) for begin, text in zip(begins, answers.texts, strict=True)]
-        return _endings(answers, rests, repeat(False), begins, ends)
+        return _endings(answers, rests, repeat(False), begins, ends, priced)
+
+    def _priced(self, answers: ReadAnswers) -> list[Priced | None]:
+        """Those that do not cost what plain ones do."""
+        plain = self._meter.plain
+        most = -1 if plain is None else plain.most
+        if not any(answers.usages) and max(answers.given, default=0) <= most:
+            return [None] * len(answers.given)
+        return [
+            None
+            if usage is None and given <= most
+            else self._meter.priced(usage or Usage(input_tokens=given, output_tokens=made))
+            for given, made, usage in zip(answers.given, answers.made, answers.usages, strict=True)
+        ]
 
 
 def _endings(
@@ -102,9 +122,10 @@ def _endings(
     whole: Iterable[bool],
     begins: Iterable[int],
     ends: Iterable[int],
+    priced: list[Priced | None],
 ) -> list[Ending]:
     sizes = map(len, answers.responses)
-    columns = (rests, whole, begins, ends, sizes, answers.given, answers.made, answers.usages)
+    columns = (rests, whole, begins, ends, sizes, answers.given, answers.made, priced)
     return [*map(Ending, *columns)]
 
 

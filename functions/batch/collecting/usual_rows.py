@@ -7,12 +7,12 @@ up is summed up for many of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from functions.batch.collecting.endings import Ending
 from functions.batch.learning import Learned
 from functions.batch.model import Answered
 from functions.batch.pricing import Meter
-from functions.batch.rows import Weight
 from functions.batch.streams import envelope
 from functions.batch.streams.heads import Heads
 
@@ -36,31 +36,26 @@ class UsualRows:
         ]
         pieces[4::5] = [each.rest for each in endings]
         self._counts.succeeded += len(endings)
-        if self._meter.plain is None or [each for each in endings if each.usage is not None]:
-            for row, ending in enumerate(endings):
-                self._charge(heads, row, ending)
-        else:
-            self._sum_up(heads, endings)
+        self._charge(endings)
+        self._learn(heads, endings)
         return b"".join(pieces)
 
-    def _charge(self, heads: Heads, row: int, ending: Ending) -> None:
-        """One whose price is not that of every other."""
-        full = ending.in_full()
-        self._meter.charge(full)
-        if full.usage is not None:
-            weight = Weight(
-                rows=1,
-                tokens=heads.tokens[row],
-                max_output=heads.max_output[row],
-                unbounded=heads.unbounded[row],
-            )
-            self._lesson.note(weight, full.usage)
+    def _charge(self, endings: Sequence[Ending]) -> None:
+        priced = [each.priced for each in endings if each.priced is not None]
+        plain = [each for each in endings if each.priced is None] if priced else endings
+        if priced:
+            self._meter.charge_all(priced)
+        if plain:
+            given, made = [each.given for each in plain], [each.made for each in plain]
+            self._meter.charge_plain(len(plain), sum(given), sum(made))
 
-    def _sum_up(self, heads: Heads, endings: Sequence[Ending]) -> None:
-        given = sum([ending.given for ending in endings])
-        made = [ending.made for ending in endings]
-        self._meter.charge_plain(len(endings), given, sum(made))
-        bounds, counts = heads.max_output, heads.unbounded
+    def _learn(self, heads: Heads, endings: Sequence[Ending]) -> None:
+        """One of which no input is told teaches nothing."""
+        tokens, bounds, counts = heads.tokens, heads.max_output, heads.unbounded
+        given, made = [each.given for each in endings], [each.made for each in endings]
+        if not all(given):
+            columns = (tokens, bounds, counts, made, given)
+            tokens, bounds, counts, made, given = [[*compress(each, given)] for each in columns]
         bounded, free = made, list[tuple[int, int]]()
         if not all(bounds):
             bounded = [output for output, most in zip(made, bounds, strict=True) if most]
@@ -71,9 +66,9 @@ class UsualRows:
             ]
         self._lesson.add(
             Learned(
-                rows=len(endings),
-                tokens=sum(heads.tokens),
-                input_tokens=given,
+                rows=len(given),
+                tokens=sum(tokens),
+                input_tokens=sum(given),
                 bounded=len(bounded),
                 max_output=sum(bounds),
                 bounded_output=sum(bounded),

@@ -5,14 +5,14 @@ Lines are put together from bytes: what a provider answered is copied, not decod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
 
 from functions.batch.model import Reason, Shard
 from functions.batch.money import number
-from functions.batch.pricing import Meter, PlainPrice
+from functions.batch.pricing import PlainPrice, Priced
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage
 from functions.batch.streams.lines import Transit
 
@@ -49,45 +49,57 @@ class Costs(dict[int, bytes]):
         self[cost] = said = _COST % (number(cost), number(self._price.listed(cost)))
         return said
 
+    def of_all(self, given: Iterable[int], made: Iterable[int]) -> list[bytes]:
+        """Of answers with so many tokens."""
+        for_input, for_output = self._price.input, self._price.output
+        tokens = zip(given, made, strict=True)
+        return [self[into * for_input + out * for_output] for into, out in tokens]
+
 
 class Usual:
-    """What their answers say of a shard's rows that succeeded, with the newline of their lines."""
+    """What their answers say of a shard's rows that succeeded, with the newline of their lines.
+    `priced`: of each answer, unless it costs what `plain` says."""
 
-    def __init__(self, shard: Shard, meter: Meter) -> None:
+    def __init__(self, shard: Shard, plain: PlainPrice | None) -> None:
         origin = _origin(shard.provider, shard.model, shard.batch_id, shard.round)
-        self._form = b'%b%%b,"error":null,%b,' % (BEFORE_RESPONSE, origin.replace(b"%", b"%%"))
-        self._meter = meter
-        self._plain = meter.plain
-        self._costs = None if meter.plain is None else Costs(meter.plain)
+        self._form = b'%b%%b,"error":null,%b,"usage":' % (
+            BEFORE_RESPONSE,
+            origin.replace(b"%", b"%%"),
+        )
+        self._costs = None if plain is None else Costs(plain)
 
-    def behind_ids(self, answers: ReadAnswers) -> list[bytes]:
+    def behind_ids(self, answers: ReadAnswers, priced: Sequence[Priced | None]) -> list[bytes]:
         """From behind the user's id on."""
         form = b"%b%%b%b" % (BEFORE_TEXT, self._form)
-        return self._rests(form, [answers.texts, answers.responses], answers)
+        return self._rests(form, [answers.texts, answers.responses], answers, priced)
 
-    def behind_texts(self, answers: ReadAnswers) -> list[bytes]:
+    def behind_texts(self, answers: ReadAnswers, priced: Sequence[Priced | None]) -> list[bytes]:
         """From behind the text on."""
-        return self._rests(self._form, [answers.responses], answers)
+        return self._rests(self._form, [answers.responses], answers, priced)
 
     def _rests(
-        self, form: bytes, values: list[Sequence[bytes]], answers: ReadAnswers
+        self,
+        form: bytes,
+        said: list[Sequence[bytes]],
+        answers: ReadAnswers,
+        priced: Sequence[Priced | None],
     ) -> list[bytes]:
         given, made = answers.given, answers.made
-        price, costs = self._plain, self._costs
-        if price is None or costs is None or any(answers.usages):
-            metered = map(self._metered, given, made, answers.usages)
+        if any(priced) or self._costs is None:
+            metered = map(self._metered, given, made, priced)
             form += b"%b}\n"
-            return [form % each for each in zip(*values, metered, strict=True)]
-        for_input, for_output = price.input, price.output
-        tokens = zip(given, made, strict=True)
-        said = [costs[into * for_input + out * for_output] for into, out in tokens]
-        form += b'"usage":%b,%%b}\n' % _NO_CACHE
-        return [form % each for each in zip(*values, given, made, said, strict=True)]
+            return [form % each for each in zip(*said, metered, strict=True)]
+        form += b"%b,%%b}\n" % _NO_CACHE
+        costs = self._costs.of_all(given, made)
+        return [form % each for each in zip(*said, given, made, costs, strict=True)]
 
-    def _metered(self, given: int, made: int, several: Usage | None) -> bytes:
-        usage = several or Usage(input_tokens=given, output_tokens=made)
-        cost, listed = self._meter.costs(usage)
-        return b'"usage":%b,%b' % (_usage(usage), _COST % (number(cost), number(listed)))
+    def _metered(self, given: int, made: int, priced: Priced | None) -> bytes:
+        if priced is not None:
+            cost = _COST % (number(priced.actual), number(priced.listed))
+            return b"%b,%b" % (_usage(priced.usage), cost)
+        assert self._costs is not None
+        (cost,) = self._costs.of_all([given], [made])
+        return b"%b,%b" % (_NO_CACHE % (given, made), cost)
 
 
 def answered(answer: Answer, custom_id: bytes, shard: Shard, transit: Transit) -> bytes:

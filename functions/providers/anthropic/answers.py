@@ -170,7 +170,9 @@ def _usual_answer(row_id: str, data: bytes, message: _Message) -> UsualAnswer | 
     if given and _is_plain(counts):
         return (row_id, data, text, given, counts.output_tokens or 0, None)
     usage = _counted(counts)
-    return None if usage is None else (row_id, data, text, 0, 0, usage)
+    if usage is None:
+        return None
+    return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
 
 
 def _is_plain(usage: _Usage) -> bool:

@@ -174,7 +174,9 @@ def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
     given = counts.input_tokens or counts.prompt_tokens
     if searches or not given or not _is_plain(counts):
         usage = _usage(counts, searches)
-        return None if usage is None else (row_id, data, text, 0, 0, usage)
+        if usage is None:
+            return None
+        return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
     made = counts.output_tokens or counts.completion_tokens or 0
     return (row_id, data, text, given, made, None)
 

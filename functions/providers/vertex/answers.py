@@ -164,7 +164,8 @@ def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
     text = _text(first)
     given = (counts.prompt_token_count or 0) + (counts.tool_use_prompt_token_count or 0)
     if not given or not _is_plain(counts):
-        return (row_id, data, text, 0, 0, _counted(counts))
+        usage = _counted(counts)
+        return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
     made = (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0)
     return (row_id, data, text, given, made, None)
 

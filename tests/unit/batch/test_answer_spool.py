@@ -18,6 +18,7 @@ from functions.batch.collecting import answer_file, answer_spool
 from functions.batch.collecting.answer_file import Index
 from functions.batch.collecting.answer_spool import AnswerSpool
 from functions.batch.collecting.endings import Ending, KeptAnswer
+from functions.batch.pricing import Priced
 from functions.batch.rows import Usage
 from functions.batch.streams.envelope import BEFORE_RESPONSE, BEFORE_TEXT
 from functions.batch.streams.lines import row_key
@@ -25,10 +26,10 @@ from functions.batch.streams.lines import row_key
 Answers = list[tuple[bytes, KeptAnswer]]
 
 
-def ending(response: bytes, text: bytes, given: int, made: int, usage: Usage | None) -> Ending:
+def ending(response: bytes, text: bytes, given: int, made: int, priced: Priced | None) -> Ending:
     rest = b'%b%b%b%b,"error":null}\n' % (BEFORE_TEXT, text, BEFORE_RESPONSE, response)
     begin = len(BEFORE_TEXT)
-    return Ending(rest, True, begin, begin + len(text), len(response), given, made, usage)
+    return Ending(rest, True, begin, begin + len(text), len(response), given, made, priced)
 
 
 def told(answers: Iterable[KeptAnswer | None]) -> list[object]:
@@ -55,7 +56,7 @@ ANSWERS = st.lists(
             st.sampled_from([b"null", b'"\xc3\xa9"']),
             st.sampled_from([0, 300]),
             st.sampled_from([0, 1 << 40]),
-            st.none() | st.builds(Usage, input_tokens=st.just(9), kinds=st.just({"a": 1})),
+            st.none() | st.just(Priced(Usage(input_tokens=9, kinds={"a": 1}), 7, 8, -1)),
         ),
     ),
     max_size=12,

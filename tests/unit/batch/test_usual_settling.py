@@ -20,12 +20,12 @@ from functions.batch.collecting.harvesting import Harvest
 from functions.batch.collecting.shard_rows import ShardRows
 from functions.batch.model import Shard
 from functions.batch.pricing import Meter, PlainPrice, Price, PriceList, Rates
-from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, Weight
+from functions.batch.rows import Answer, Group, ReadAnswers, RowError, Usage, UsualAnswer, Weight
 from functions.batch.sending.shard_files import WorkRow
 from functions.batch.streams import envelope
 from functions.batch.streams.fresh import FreshForm, pack_fresh, unpack_fresh
 from functions.batch.streams.heads import heads_of
-from functions.batch.streams.lines import Transit, pack_row, unpack_row
+from functions.batch.streams.lines import Transit, pack_row, row_key, unpack_row
 from functions.batch.work import ShardManifest, Source
 from tests.support.driver import World
 from tests.support.twin_provider import TwinDialect, TwinProvider
@@ -130,46 +130,52 @@ def custom_id(line: bytes) -> bytes:
 
 
 class Told(Addressing):
-    """An answer that was read already."""
+    """Answers that were read already, by key."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, answers: dict[bytes, Answer]) -> None:
+        self._answers = answers
 
     def answer(self, key: bytes, kept: KeptAnswer | None) -> Answer | None:
-        return kept.in_full() if isinstance(kept, Ending) else self._answer
+        return kept.in_full() if isinstance(kept, Ending) else self._answers[key]
 
 
-def usual(answer: Answer) -> ReadAnswers | None:
+def usual(answer: Answer) -> UsualAnswer | None:
     usage = answer.usage
     if answer.verdict != "succeeded" or answer.error or answer.cut or usage is None:
         return None
     given, made = usage.input_tokens, usage.output_tokens
-    if not given or usage != Usage(input_tokens=given, output_tokens=made):
-        said = (answer.id, answer.response, answer.text, 0, 0, usage)
-    else:
-        said = (answer.id, answer.response, answer.text, given, made, None)
-    return ReadAnswers.of([said], [])
+    plain = given and usage == Usage(input_tokens=given, output_tokens=made)
+    return answer.id, answer.response, answer.text, given, made, None if plain else usage
 
 
-def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool) -> Any:
+Rows = list[tuple[bytes, Answer]]
+ROWS = st.lists(st.tuples(PACKED, ANSWERS), min_size=1, max_size=6)
+
+
+def settled(rows: Rows, rates: Rates | None, *, shorter: bool) -> Any:
     twin = TwinProvider("twin")
     world = World(dialects=[TwinDialect("twin")], providers={"twin": lambda: twin})
     prices = PriceList(rates={"twin/m": rates})
     world.work.put("j/prices.json", msgspec.json.encode(prices))
+    keys = [row_key(3, number) for number in range(len(rows))]
+    packed = [
+        row.replace(KEY.encode(), key.encode(), 1) for key, (row, _) in zip(keys, rows, strict=True)
+    ]
     source = Source(
-        key="j/rows", first=KEY, last=KEY, group=Group("twin", "/twin", "m"), weight=ONE
+        key="j/rows", first=keys[0], last=keys[-1], group=Group("twin", "/twin", "m"), weight=ONE
     )
     manifest = ShardManifest(shard_id="0001", sources=[source])
     world.work.put(layout.shard("j", "0001"), msgspec.json.encode(manifest))
-    world.work.put("j/rows", packed)
+    world.work.put("j/rows", b"".join(packed))
     before = {*world.work.stored}
+    answers = [answer for _, answer in rows]
     with TemporaryDirectory() as directory:
         collector = world.collector("twin")
         harvest = Harvest(
             SHARD,
             Path(directory),
             None,
-            Told(answer),
+            Told({key.encode(): answer for key, answer in zip(keys, answers, strict=True)}),
             ShardRows(SHARD, world.work),
             objects=collector.objects,
             dialect=collector.dialect,
@@ -177,25 +183,27 @@ def settled(packed: bytes, answer: Answer, rates: Rates | None, *, shorter: bool
             max_rounds=collector.max_rounds,
             cancelled=False,
         )
-        packed = packed[:-1]
-        said = usual(answer)
-        if not shorter:
-            harvest.settle(0, WorkRow(*unpack_row(packed), packed), answer)
-        elif said is None:
-            harvest.settle_all(heads_of([packed], custom_id), [b"the answer"])
+        packed = [row[:-1] for row in packed]
+        if shorter:
+            said = [usual(answer) for answer in answers]
+            read = ReadAnswers.of([each for each in said if each is not None], [])
+            made = iter(harvest.endings.of(read))
+            kept = [b"the answer" if each is None else next(made) for each in said]
+            harvest.settle_all(heads_of(packed, custom_id), kept)
         else:
-            harvest.settle_all(heads_of([packed], custom_id), harvest.endings.of(said))
+            for place, (row, answer) in enumerate(zip(packed, answers, strict=True)):
+                harvest.settle(place, WorkRow(*unpack_row(row), row), answer)
         collected = harvest.finish()
         stored = {key: data for key, data in world.work.stored.items() if key not in before}
         return collected, harvest.lesson, stored
 
 
 @settings(max_examples=200)
-@given(packed=PACKED, answer=ANSWERS, rates=RATES, unfolded=st.sampled_from([0, 1 << 40]))
-def test_either_way(packed: bytes, answer: Answer, rates: Rates | None, unfolded: int) -> None:
-    longer = settled(packed, answer, rates, shorter=False)
+@given(rows=ROWS, rates=RATES, unfolded=st.sampled_from([0, 1 << 40]))
+def test_either_way(rows: Rows, rates: Rates | None, unfolded: int) -> None:
+    longer = settled(rows, rates, shorter=False)
     with patch.object(endings, "_MOST_UNFOLDED", unfolded):
-        assert settled(packed, answer, rates, shorter=True) == longer
+        assert settled(rows, rates, shorter=True) == longer
 
 
 TEXTS = [b'"a"', b'"b"', b'"bc"', b"null", b'"not in it"', b'"a"']
@@ -222,7 +230,7 @@ def test_texts_are_held_once_where_there_would_be_too_many(unfolded: int) -> Non
 
 
 def test_costs_that_were_said_long_ago_are_forgotten() -> None:
-    price = PlainPrice(250, 2_000, 375, 3_000)
+    price = PlainPrice(250, 2_000, 375, 3_000, 9)
     with patch.object(envelope, "_MOST_COSTS", 2):
         costs = envelope.Costs(price)
         for cost, said in [(1_000, b"1"), (2_000, b"2"), (6_000, b"6"), (1_000, b"1")]:
