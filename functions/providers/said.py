@@ -10,8 +10,12 @@ from typing import Annotated
 
 import msgspec
 
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_MOST = 10**12
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 """A count that a request can have. Usage with any other is not known."""
+
+SomeTokens = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 
 
 def told(value: object) -> str:
@@ -26,10 +30,19 @@ def told(value: object) -> str:
         return str(value)
 
 
+def strings(values: list[msgspec.Raw]) -> list[bytes]:
+    """As JSON. Raises `ValueError` if one is none."""
+    texts = [bytes(value) for value in values]
+    others = [text for text in texts if not text.startswith(b'"')]
+    if others:
+        raise ValueError(f"{others[0][:80]!r} is no string")
+    return texts
+
+
 def count(value: object) -> int:
     """0 for what is no count."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 13:
         return int(value)
-    if isinstance(value, (int, float)) and value is not True and 0 <= value < 10**12:
+    if isinstance(value, (int, float)) and value is not True and 0 <= value < _MOST:
         return int(value)
     return 0

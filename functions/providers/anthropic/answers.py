@@ -12,8 +12,9 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
+from functions.providers.anthropic.plain import plain
 from functions.providers.content import record
-from functions.providers.in_bulk import decode_each, read_answers
+from functions.providers.in_bulk import InBulk, Opened
 from functions.providers.said import Tokens, told
 
 Verdict = Literal["succeeded", "failed", "again", "resend"]
@@ -146,19 +147,15 @@ _stopped = msgspec.json.Decoder(_Stopped)
 def usual(block: bytes) -> ReadAnswers:
     """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
     the line."""
-    return read_answers(block, _usual_answers)
+    return _in_bulk.read(block)
 
 
-def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+def _opened(block: bytes) -> Opened:
     said = _line.decode_lines(block)
-    messages = [
+    bodies = [
         bytes(each.result.message) if each.result.type == "succeeded" else b"{}" for each in said
     ]
-    read = decode_each(_message, messages)
-    return [
-        _usual_answer(each.custom_id, data, message)
-        for each, data, message in zip(said, messages, read, strict=True)
-    ]
+    return [each.custom_id for each in said], bodies
 
 
 def _usual_answer(row_id: str, data: bytes, message: _Message) -> UsualAnswer | None:
@@ -173,6 +170,9 @@ def _usual_answer(row_id: str, data: bytes, message: _Message) -> UsualAnswer | 
     if usage is None:
         return None
     return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
+
+
+_in_bulk = InBulk(_opened, _message, _usual_answer, plain)
 
 
 def _is_plain(usage: _Usage) -> bool:

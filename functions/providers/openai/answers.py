@@ -11,7 +11,8 @@ import msgspec
 
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
 from functions.batch.streams.lines import split
-from functions.providers.in_bulk import decode_each, read_answers
+from functions.providers.in_bulk import InBulk, Opened
+from functions.providers.openai.plain import plain
 from functions.providers.said import Tokens, told
 
 _NULL = msgspec.Raw(b"null")
@@ -145,10 +146,10 @@ def usual(block: bytes, endpoint: str) -> ReadAnswers:
     the line."""
     if endpoint not in _WITH_TEXT:
         return ReadAnswers.of([], split(block))
-    return read_answers(block, _usual_answers)
+    return _in_bulk.read(block)
 
 
-def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+def _opened(block: bytes) -> Opened:
     said = _line.decode_lines(block)
     bodies = [
         bytes(response.body)
@@ -156,11 +157,7 @@ def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
         else b"{}"
         for each in said
     ]
-    read = decode_each(_usual, bodies)
-    return [
-        _usual_answer(each.custom_id, data, body)
-        for each, data, body in zip(said, bodies, read, strict=True)
-    ]
+    return [each.custom_id for each in said], bodies
 
 
 def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
@@ -179,6 +176,9 @@ def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
         return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
     made = counts.output_tokens or counts.completion_tokens or 0
     return (row_id, data, text, given, made, None)
+
+
+_in_bulk = InBulk(_opened, _usual, _usual_answer, plain)
 
 
 def _is_plain(usage: _Usage) -> bool:

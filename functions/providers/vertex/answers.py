@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
-from functions.providers.in_bulk import decode_each, read_answers
+from functions.providers.in_bulk import InBulk, Opened
 from functions.providers.said import Tokens
 from functions.providers.vertex.row_failures import RowFailure, code_of, told, verdict_of
 
@@ -141,17 +141,13 @@ _full = msgspec.json.Decoder(_Full)
 def usual(block: bytes) -> ReadAnswers:
     """What `parse` says of each line, where it generated something and was not cut; else the line.
     Not for answers to embedding requests."""
-    return read_answers(block, _usual_answers)
+    return _in_bulk.read(block)
 
 
-def _usual_answers(block: bytes) -> list[UsualAnswer | None]:
+def _opened(block: bytes) -> Opened:
     said = _line.decode_lines(block)
-    responses = [bytes(each.response) for each in said]
-    read = decode_each(_full, responses)
-    return [
-        _usual_answer(_identity(each.key, each.request), data, full)
-        for each, data, full in zip(said, responses, read, strict=True)
-    ]
+    ids = [_identity(each.key, each.request) for each in said]
+    return ids, [bytes(each.response) for each in said]
 
 
 def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
@@ -168,6 +164,9 @@ def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
         return (row_id, data, text, usage.input_tokens, usage.output_tokens, usage)
     made = (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0)
     return (row_id, data, text, given, made, None)
+
+
+_in_bulk = InBulk(_opened, _full, _usual_answer)
 
 
 def _is_plain(counts: _Metadata) -> bool:

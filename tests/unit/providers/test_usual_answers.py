@@ -19,8 +19,11 @@ from functions.batch.reading.looking import is_utf8
 from functions.batch.rows import Answer, Group, ReadAnswers, Usage
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.anthropic import answers as anthropic
+from functions.providers.anthropic import plain as anthropic_plain
 from functions.providers.fields import custom_id, custom_id_or_key, decode_fields
+from functions.providers.in_bulk import Columns
 from functions.providers.openai import answers as openai
+from functions.providers.openai import plain as openai_plain
 from functions.providers.vertex import answers as vertex
 from tests.support.answers import in_full
 
@@ -117,10 +120,16 @@ OTHERS: list[tuple[str, tuple[Path, object], bool]] = [
     ("openai", ((*_USAGE, "prompt_tokens_details", "cache_write_tokens"), 200), True),
     ("openai", ((*_USAGE, "prompt_tokens_details", "image_tokens"), 3), True),
     ("openai", ((*_USAGE, "completion_tokens_details", "audio_tokens"), 3), True),
+    ("openai", ((*_BODY, "choices"), []), False),
+    ("openai", ((*_BODY, "choices", 0, "message", "content"), None), False),
+    ("openai", ((*_BODY, "choices", 0, "finish_reason"), "content_filter"), True),
     ("openai", (_USAGE, None), False),
     ("openai", (_USAGE, {}), False),
     ("anthropic", (("result", "type"), "expired"), False),
     ("anthropic", ((*_SAID, "stop_reason"), "max_tokens"), False),
+    ("anthropic", ((*_SAID, "stop_reason"), "refusal"), True),
+    ("anthropic", ((*_SAID, "content"), []), True),
+    ("anthropic", ((*_SAID, "content", 0, "text"), None), True),
     ("anthropic", ((*_SAID, "usage"), {}), False),
     ("anthropic", ((*_SAID, "usage"), None), False),
     ("anthropic", ((*_SAID, "usage", "cache_read_input_tokens"), 9), True),
@@ -151,6 +160,48 @@ def test_other_answers(provider: str, change: tuple[Path, object], *, usual: boo
     assert (found is not None) == usual
     if found is not None:
         assert found == LONG[provider](line)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_block_of_all_of_them_comes_to_the_same(provider: str) -> None:
+    usual = spelled(templates(provider)[0][1], ID)
+    others = [with_changes(provider, change) for name, change, _ in OTHERS if name == provider]
+    group = Group(provider, ENDPOINT, "m")
+    for lines in ([usual, *others], [*others, usual], [usual, others[-1], usual], [usual] * 3):
+        read = DIALECT[provider].read_answers(b"\n".join(lines), group)
+        alone = [shortly(provider, line) for line in lines]
+        assert [*map(in_full, read.usual())] == [each for each in alone if each is not None]
+        pairs = zip(lines, alone, strict=True)
+        assert read.lines == [line for line, each in pairs if each is None]
+
+
+PLAIN: dict[str, tuple[Callable[[list[bytes]], Columns], Path]] = {
+    "openai": (openai_plain.plain, _BODY),
+    "anthropic": (anthropic_plain.plain, _SAID),
+}
+
+
+def body_in(line: bytes, path: Path) -> bytes:
+    said = json.loads(line)
+    for name in path:
+        said = said[name]
+    return json.dumps(said).encode()
+
+
+@pytest.mark.parametrize("provider", PLAIN)
+def test_plain_answers_are_read_at_once(provider: str) -> None:
+    plain, path = PLAIN[provider]
+    lines = [spelled(pieces, ID) for _, pieces in templates(provider)[:50]]
+    texts, given, made = plain([body_in(line, path) for line in lines])
+    answers = [LONG[provider](line) for line in lines]
+    assert texts == [answer.text for answer in answers]
+    usages = [Usage(input_tokens=a, output_tokens=b) for a, b in zip(given, made, strict=True)]
+    assert usages == [answer.usage for answer in answers]
+    for name, change, _ in OTHERS:
+        if name == provider and change[0][: len(path)] == path:
+            other = with_changes(provider, change)
+            with pytest.raises(ValueError, match=r"Expected|is no string|missing|Invalid"):
+                plain([body_in(lines[0], path), body_in(other, path)])
 
 
 def test_embeddings_are_not_usual() -> None:
