@@ -48,7 +48,15 @@ KINDS = {
 }
 
 CallKind = Literal[
-    "status", "drop_before", "drop_after", "delay", "truncate", "stall", "gone", "undeletable"
+    "status",
+    "drop_before",
+    "drop_after",
+    "delay",
+    "truncate",
+    "stall",
+    "gone",
+    "undeletable",
+    "keep_less",
 ]
 BatchKind = Literal["token_limit", "batch_failed", "expire_at", "stuck", "state"]
 
@@ -59,8 +67,9 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     A call takes effect before its answer is lost (`drop_after`), cut after `bytes` of its body
     (`truncate`), or, cut there, left without an end for `seconds` or until the client hangs up
     (`stall`). It does so only after `seconds` with `delay`, even if the client has hung up by then,
-    and not at all with `drop_before` and `status`. `fraction` of the work is done at expiry;
-    `state` is the job state to stay in."""
+    and not at all with `drop_before` and `status`. Of a piece of an upload, `keep_less` keeps no
+    more than `bytes`. `fraction` of the work is done at expiry; `state` is the job state to stay
+    in."""
 
     provider: Literal["openai", "anthropic", "vertex", "gcs", "*"]
     operation: str

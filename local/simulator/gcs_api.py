@@ -238,10 +238,14 @@ def _append(unfinished: Upload, request: Request, start: int, total: int | None)
     skip = unfinished.size - start
     if skip < 0:
         raise ApiError(400, f"Expected bytes from {unfinished.size}, got {start}.")
+    most = next((each.bytes for each in request.faults if each.kind == "keep_less"), None)
     with unfinished.path.open("ab", buffering=CHUNK) as file:
         for block in request.body.blocks():
             fresh = block[skip:] if skip < len(block) else b""
             skip = max(0, skip - len(block))
+            if most is not None:
+                fresh = fresh[:most]
+                most -= len(fresh)
             file.write(fresh)
     if total is not None and unfinished.size > total:
         raise ApiError(400, f"More bytes than the {total} announced.")

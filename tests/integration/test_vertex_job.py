@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.batch.errors import AccountBlocked
-from functions.batch.model import Tag
 from functions.batch.ports import Provider
 from functions.batch.rows import Caps
-from functions.batch.streams.lines import rows_of
 from functions.providers.vertex.client import VertexProvider, make_client
 from functions.providers.vertex.dialect import VertexDialect
 from tests.support.driver import World
@@ -332,45 +327,3 @@ def test_a_refused_token_pauses_the_job_until_it_is_taken_again(
     assert summary["status"] == "succeeded"
     assert vertex.alerts.sent
     assert left(sim) == []
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_large_files_survive_a_bad_line(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
-) -> None:
-    rows = [b'{"n":%d,"text":"%b"}' % (n, b"\xe2\x80\xa8" * 300_000) for n in range(20)]
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"\n".join(rows) + b"\n")
-    tag = Tag(stack="Test", job_id="j", shard_id="s", attempt=1)
-    for kind, skip in (("status", 0), ("drop_before", 1), ("drop_after", 2)):
-        sim.arm(provider="gcs", operation="upload_chunk", kind=kind, status=503, skip=skip)
-    sim.arm(provider="gcs", operation="content", kind="status", status=503)
-    sim.arm(provider="gcs", operation="content", kind="truncate", bytes=1000, skip=1)
-    (staged,) = provider.stage(path, tag)
-    assert list(rows_of(provider.answers([staged.id]))) == rows
-    assert provider.stage(path, tag) == [staged]
-    assert provider.find_staged(tag, "") == [staged]
-    assert "gcs bucket" not in sim.ledger()["calls"]
-    gc.collect()  # the library leaves a broken download's socket to the collector
-
-
-def test_an_upload_whose_last_answer_is_lost_is_taken_for_done(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
-) -> None:
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"x" * 9_000_000)
-    tag = Tag(stack="Test", job_id="j", shard_id="s", attempt=1)
-    sim.arm(provider="gcs", operation="upload_chunk", kind="drop_after", skip=1)
-    assert provider.stage(path, tag) == provider.find_staged(tag, "")
-
-
-def test_a_bucket_that_is_missing_is_named(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
-) -> None:
-    sim.admin("settings", {"missing_buckets": ["batches"]})
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"x")
-    tag = Tag(stack="Test", job_id="j", shard_id="s", attempt=1)
-    with pytest.raises(AccountBlocked, match="batches"):
-        provider.stage(path, tag)
-    assert provider.find_staged(tag, "") == []

@@ -54,7 +54,7 @@ def translated(service: str, *, creating: bool = False) -> Generator[None]:
         DataCorruption,
         ParseError,
         OSError,
-        ValueError,  # of an upload, where less was kept of a piece than was sent
+        ValueError,  # what the library makes of an answer that is none
     ) as error:
         raise Unavailable("no_answer", f"{service} could not be reached: {error}") from error
 
@@ -101,9 +101,9 @@ def _kind(status: int, word: str, message: str, *, creating: bool) -> type[Provi
         return AccountBlocked
     if status == 429:
         return OverCapacity if creating else Throttled
-    if status in (408, 499) or status >= 500:
+    if status in (408, 499) or not 400 <= status < 500:
         return Unavailable
-    if status == 404:
+    if status in (404, 410):
         return Refused if creating else Missing
     if status == 409 or (word == "FAILED_PRECONDITION" and "try again" in message):
         # The second: service agents of a project new to Vertex are being made.

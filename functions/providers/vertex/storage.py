@@ -1,8 +1,7 @@
 """One bucket of Cloud Storage: requests go up to it, predictions come back from it.
 
 Objects are named `gs://bucket/name`, so that an address says all there is to know. The client's
-own retries are off, but for the pieces of an upload and of a download: those continue what was
-begun, and can make no second object.
+own retries are off, but for the pieces of an upload and of a download.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -12,20 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from google.api_core.exceptions import PreconditionFailed
 from google.cloud import storage
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 from functions.batch.errors import AccountBlocked, Missing, Unavailable
 from functions.providers.vertex.failures import translated
+from functions.providers.vertex.uploading import PIECE_RETRY, TIMEOUT, upload
 
 CHUNK_BYTES = 8 * 1024 * 1024
-"""What an upload or a download holds in memory; uploads need a multiple of 256 KiB."""
+"""What a download holds in memory."""
 
-_TIMEOUT = (10.0, 60.0)
-_PIECE_RETRY = DEFAULT_RETRY.with_timeout(60.0)
 _SCHEME = "gs://"
 _SERVICE = "Cloud Storage"
 
@@ -44,24 +40,10 @@ class Bucket:
         an upload whose answer was lost."""
         try:
             with translated(_SERVICE), path.open("rb") as file:
-                self._upload(name, file, path.stat().st_size)
+                upload(self._bucket.blob(name), file, path.stat().st_size)
         except Missing as error:
             self._after_lost_upload(name, error)
         return self.address(name)
-
-    def _upload(self, name: str, file: IO[bytes], size: int) -> None:
-        try:
-            self._bucket.blob(name, chunk_size=CHUNK_BYTES).upload_from_file(
-                file,
-                size=size,
-                content_type="application/jsonl",
-                if_generation_match=0,
-                checksum="crc32c",
-                timeout=_TIMEOUT,
-                retry=_PIECE_RETRY,
-            )
-        except PreconditionFailed:
-            return
 
     def _after_lost_upload(self, name: str, error: Missing) -> None:
         """Either the bucket is not there, or the upload's session: forgotten, or done with."""
@@ -95,14 +77,14 @@ class Bucket:
     def _list(self, prefix: str) -> list[str]:
         bucket, name = _parted(prefix)
         with translated(_SERVICE):
-            found = self._client.list_blobs(bucket, prefix=name, timeout=_TIMEOUT, retry=None)
+            found = self._client.list_blobs(bucket, prefix=name, timeout=TIMEOUT, retry=None)
             return [f"{_SCHEME}{bucket}/{blob.name}" for blob in found]
 
     def dated(self, prefix: str) -> Iterator[tuple[str, str]]:
         """All addresses that begin so, each with the time of its creation. Raises `Missing`."""
         bucket, name = _parted(prefix)
         with translated(_SERVICE):
-            for blob in self._client.list_blobs(bucket, prefix=name, timeout=_TIMEOUT, retry=None):
+            for blob in self._client.list_blobs(bucket, prefix=name, timeout=TIMEOUT, retry=None):
                 made = blob.time_created or datetime.now(UTC)
                 yield f"{_SCHEME}{bucket}/{blob.name}", made.isoformat()
 
@@ -111,7 +93,7 @@ class Bucket:
         it was asked for, or all of it. Raises `Missing`."""
         blob = self._blob(address)
         with translated(_SERVICE):
-            blob.reload(timeout=_TIMEOUT, retry=_PIECE_RETRY)
+            blob.reload(timeout=TIMEOUT, retry=PIECE_RETRY)
         start = 0
         while start < blob.size:
             with translated(_SERVICE):
@@ -121,8 +103,8 @@ class Bucket:
                     raw_download=True,
                     checksum=None,  # it covers whole objects only
                     if_generation_match=blob.generation,
-                    timeout=_TIMEOUT,
-                    retry=_PIECE_RETRY,
+                    timeout=TIMEOUT,
+                    retry=PIECE_RETRY,
                 )
             if not piece:
                 raise Unavailable("cut_off", f"{address} ends at byte {start} of {blob.size}.")
@@ -133,7 +115,7 @@ class Bucket:
         """Raises `Missing`."""
         blob = self._blob(address)
         with translated(_SERVICE):
-            blob.delete(timeout=_TIMEOUT, retry=None)
+            blob.delete(timeout=TIMEOUT, retry=None)
 
     def _blob(self, address: str) -> Any:
         """Of whichever bucket: the key may name another one by now."""

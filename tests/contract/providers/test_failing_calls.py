@@ -11,7 +11,7 @@ import pytest
 
 from functions.batch.errors import AccountBlocked, OverCapacity, Throttled, Unavailable
 from functions.batch.streams.lines import rows_of
-from functions.providers.vertex import storage
+from functions.providers.vertex import storage, uploading
 from local.machine import free_port
 from tests.support.provider_subjects import KEY, KINDS, NO_SINCE, TAG, Kind, Subject, named
 from tests.support.simulator import Simulator
@@ -57,8 +57,9 @@ def test_who_does_not_answer_is_unavailable_at_every_call(
     kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cloud Storage alone asks again by itself, for pieces of what it has begun."""
-    short = storage.DEFAULT_RETRY.with_timeout(0.1)
-    monkeypatch.setattr(storage, "_PIECE_RETRY", short)
+    short = uploading.DEFAULT_RETRY.with_timeout(0.1)
+    monkeypatch.setattr(storage, "PIECE_RETRY", short)
+    monkeypatch.setattr(uploading, "PIECE_RETRY", short)
     with ExitStack() as stack:
         subject = Subject(kind, kind.connect(f"http://127.0.0.1:{free_port()}", stack), tmp_path)
         told = {name: raised(call) for name, call in calls(subject).items()}

@@ -262,16 +262,13 @@ def test_a_bucket_that_does_not_exist_is_for_a_person_to_make(
         provider.stage(path, TAG)
 
 
-def test_an_upload_of_which_a_part_was_kept_broke_off(
+def test_an_upload_that_the_library_makes_no_sense_of_broke_off(
     provider: VertexProvider, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """https://cloud.google.com/storage/docs/performing-resumable-uploads: a service may keep fewer
-    bytes of a piece than it was sent."""
-
-    def keeps_less(*_: object, **__: object) -> None:
+    def uploads(*_: object, **__: object) -> None:
         raise ValueError("Bytes stream is in unexpected state.")
 
-    monkeypatch.setattr("google.cloud.storage.Blob.upload_from_file", keeps_less)
+    monkeypatch.setattr("google.cloud.storage.Blob.upload_from_file", uploads)
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"{}")
     with pytest.raises(errors.Unavailable, match="unexpected state"):

@@ -1,0 +1,103 @@
+"""Uploads of new objects to Cloud Storage, at once or in pieces."""
+
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import IO, Any, cast
+
+from google.api_core.exceptions import PreconditionFailed
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from functions.batch.errors import Unavailable
+
+TIMEOUT = (10.0, 60.0)
+
+PIECE_RETRY = DEFAULT_RETRY.with_timeout(60.0)
+"""Of one request: it continues what was begun, and can make no second object."""
+
+PIECE_BYTES = 8 * 1024 * 1024
+"""What an upload holds in memory: a multiple of 256 KiB. Up to so many are sent at once."""
+
+_TYPE = "application/jsonl"
+
+_MOST_IN_VAIN = 6
+"""Pieces in a row of which nothing is kept."""
+
+_PAUSE = 1.0
+"""Seconds, after the first of them; then twice as long each time."""
+
+
+def upload(blob: Any, file: IO[bytes], size: int) -> None:
+    """Nothing happens if there is such an object already. Raises what the library does, and
+    `Unavailable`."""
+    try:
+        if size > PIECE_BYTES:
+            _upload_in_pieces(blob, file, size)
+        else:
+            _upload_at_once(blob, file, size)
+    except PreconditionFailed:
+        return
+    except InvalidResponse as error:
+        if _status(error) != HTTPStatus.PRECONDITION_FAILED:
+            raise
+
+
+def _upload_at_once(blob: Any, file: IO[bytes], size: int) -> None:
+    blob.upload_from_file(
+        file,
+        size=size,
+        content_type=_TYPE,
+        if_generation_match=0,
+        checksum="crc32c",
+        timeout=TIMEOUT,
+        retry=PIECE_RETRY,
+    )
+
+
+def _upload_in_pieces(blob: Any, file: IO[bytes], size: int) -> None:
+    """A service may keep fewer bytes of a piece than it was sent: the next one begins where these
+    end (https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload). The
+    library gives up there, so that its steps are taken here one by one."""
+    begun, transport = blob._initiate_resumable_upload(
+        blob.client,
+        file,
+        _TYPE,
+        size,
+        chunk_size=PIECE_BYTES,
+        if_generation_match=0,
+        checksum="crc32c",
+        timeout=TIMEOUT,
+        retry=PIECE_RETRY,
+    )
+    in_vain = 0
+    while not begun.finished:
+        kept = begun.bytes_uploaded
+        _send_piece(blob, begun, transport, file)
+        if begun.finished or begun.bytes_uploaded > kept:
+            in_vain = 0
+            continue
+        in_vain += 1
+        if in_vain == _MOST_IN_VAIN:
+            raise Unavailable("upload_lost", f"The upload stands still at byte {kept} of {size}.")
+        time.sleep(_PAUSE * 2 ** (in_vain - 1))
+
+
+def _send_piece(blob: Any, begun: Any, transport: Any, file: IO[bytes]) -> None:
+    file.seek(begun.bytes_uploaded)
+    try:
+        begun.transmit_next_chunk(transport, timeout=TIMEOUT)
+    except InvalidResponse as error:
+        if _status(error) != HTTPStatus.PERMANENT_REDIRECT:
+            raise
+        begun.recover(transport)  # the answer names no bytes: none are kept
+    except DataCorruption:
+        blob.delete(timeout=TIMEOUT, retry=None)
+        raise
+
+
+def _status(error: InvalidResponse) -> int:
+    return int(cast("Any", error.response).status_code)

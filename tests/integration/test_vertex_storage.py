@@ -1,0 +1,135 @@
+"""Files on their way to Cloud Storage and back, over HTTP."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from google.cloud.storage._media.requests import ResumableUpload
+from google.cloud.storage.exceptions import DataCorruption
+
+from functions.batch.errors import AccountBlocked, Unavailable
+from functions.batch.model import ProviderFile, Tag
+from functions.batch.streams.lines import rows_of
+from functions.providers.vertex import uploading
+from functions.providers.vertex.client import VertexProvider, make_client
+from tests.support.simulator import Simulator
+
+KEY = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
+TAG = Tag(stack="Test", job_id="j", shard_id="s", attempt=1)
+
+
+@pytest.fixture
+def provider(sim: Simulator) -> Iterator[VertexProvider]:
+    made = make_client(json.dumps(KEY), f"{sim.url}/vertex", f"{sim.url}/gcs")
+    with closing(made):
+        yield VertexProvider(made)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Three pieces."""
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"".join(b'{"n":%09d}\n' % n for n in range(1_500_000)))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_large_files_survive_a_bad_line(
+    provider: VertexProvider, sim: Simulator, tmp_path: Path
+) -> None:
+    rows = [b'{"n":%d,"text":"%b"}' % (n, b"\xe2\x80\xa8" * 300_000) for n in range(20)]
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"\n".join(rows) + b"\n")
+    for kind, skip in (("status", 0), ("drop_before", 1), ("drop_after", 2)):
+        sim.arm(provider="gcs", operation="upload_chunk", kind=kind, status=503, skip=skip)
+    sim.arm(provider="gcs", operation="content", kind="status", status=503)
+    sim.arm(provider="gcs", operation="content", kind="truncate", bytes=1000, skip=1)
+    (staged,) = provider.stage(path, TAG)
+    assert list(rows_of(provider.answers([staged.id]))) == rows
+    assert provider.stage(path, TAG) == [staged]
+    assert provider.find_staged(TAG, "") == [staged]
+    assert "gcs bucket" not in sim.ledger()["calls"]
+    gc.collect()  # the library leaves a broken download's socket to the collector
+
+
+def test_an_upload_whose_last_answer_is_lost_is_taken_for_done(
+    provider: VertexProvider, sim: Simulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"x" * 9_000_000)
+    sim.arm(provider="gcs", operation="upload_chunk", kind="drop_after", skip=1)
+    assert provider.stage(path, TAG) == provider.find_staged(TAG, "")
+
+
+def staged(
+    provider: VertexProvider, path: Path, sim: Simulator, **fault: Any
+) -> Sequence[ProviderFile]:
+    """After an upload that a fault acts on."""
+    sim.arm(provider="gcs", operation="upload_chunk", **fault)
+    return provider.stage(path, TAG)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "keep_less", "bytes": 3_333_333, "times": 99},
+        {"kind": "keep_less", "bytes": 1, "times": 3},
+        {"kind": "keep_less", "bytes": 0, "times": 5},
+        {"kind": "keep_less", "bytes": 0, "times": 5, "skip": 1},
+    ],
+)
+def test_an_upload_goes_on_behind_what_was_kept_of_it(
+    provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any]
+) -> None:
+    """https://cloud.google.com/storage/docs/performing-resumable-uploads"""
+    with patch.object(uploading, "_PAUSE", 0.0):
+        (found,) = staged(provider, path, sim, **fault)
+    assert b"\n".join(provider.answers([found.id])) + b"\n" == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"kind": "keep_less", "times": 99}, "stands still at byte 0"),
+        ({"kind": "keep_less", "times": 99, "skip": 1}, "stands still at byte 8388608"),
+        ({"kind": "status", "status": 410}, "broke off"),
+        ({"kind": "status", "status": 201}, "HTTP 201"),
+    ],
+)
+def test_an_upload_that_comes_to_nothing_is_done_again(
+    provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any], said: str
+) -> None:
+    with patch.object(uploading, "_PAUSE", 0.0), pytest.raises(Unavailable, match=said):
+        staged(provider, path, sim, **fault)
+    sim.reset()
+    assert len(staged(provider, path, sim, kind="delay")) == 1
+
+
+def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
+    provider: VertexProvider, sim: Simulator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differs(_: object, response: Any) -> None:
+        raise DataCorruption(response, "The checksums differ.")
+
+    monkeypatch.setattr(ResumableUpload, "_validate_checksum", differs)
+    with pytest.raises(Unavailable, match="checksums differ"):
+        staged(provider, path, sim, kind="delay")
+    assert sim.ledger()["providers"]["gcs"]["files_left"] == []
+
+
+def test_a_bucket_that_is_missing_is_named(
+    provider: VertexProvider, sim: Simulator, tmp_path: Path
+) -> None:
+    sim.admin("settings", {"missing_buckets": ["batches"]})
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"x")
+    with pytest.raises(AccountBlocked, match="batches"):
+        provider.stage(path, TAG)
+    assert provider.find_staged(TAG, "") == []
