@@ -15,8 +15,9 @@ import msgspec
 from functions.batch.money import Bill, PriceSource
 from functions.batch.rows import Answer, Group, Usage
 
-_ANY = 1 << 62
-"""More tokens than anything has."""
+_MOST_COST = (1 << 63) - 1
+"""Picodollars, nine million dollars. No answer costs more: what one with more tokens costs is not
+known. It fits whatever it is stored in."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +118,8 @@ def _of_kinds(kinds: dict[str, int], price: Price, text: dict[str, int]) -> int:
 
 class PlainPrice(msgspec.Struct, frozen=True):
     """Picodollars for a token in the batch, and in real time, in the same proportion, where they
-    hold for every answer to at most `most` tokens that is text alone, none of it cached."""
+    hold for every answer of at most `most` tokens of input, and of output, that is text alone, none
+    of it cached."""
 
     input: int
     output: int
@@ -163,6 +165,8 @@ class Meter:
         saved = 0
         if usage.cached_input_tokens or usage.cache_write_tokens:
             saved = (cost(_uncached(usage), prices) or actual) - actual
+        if max(actual, listed, abs(saved)) > _MOST_COST:
+            return Priced(usage)
         return Priced(usage, actual, listed, saved)
 
     def charge_plain(self, rows: int, given: int, made: int) -> None:
@@ -223,8 +227,9 @@ def _plain(rates: Rates) -> PlainPrice | None:
         return None
     if batch.input * listed.output != batch.output * listed.input:
         return None
-    most = min([tier.above for tier in (*rates.batch, *rates.listed) if tier.above], default=_ANY)
-    return PlainPrice(batch.input, batch.output, listed.input, listed.output, most)
+    prices = (batch.input, batch.output, listed.input, listed.output)
+    borders = [tier.above for tier in (*rates.batch, *rates.listed) if tier.above]
+    return PlainPrice(*prices, min([_MOST_COST // (2 * max(*prices, 1)), *borders]))
 
 
 def half_of(price: Price, *, stacks: bool) -> Price:

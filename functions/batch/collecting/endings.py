@@ -106,11 +106,12 @@ class Endings:
         """Those that do not cost what plain ones do."""
         plain = self._meter.plain
         most = -1 if plain is None else plain.most
-        if not any(answers.usages) and max(answers.given, default=0) <= most:
+        largest = max(*answers.given, *answers.made, 0, 0)
+        if not any(answers.usages) and largest <= most:
             return [None] * len(answers.given)
         return [
             None
-            if usage is None and given <= most
+            if usage is None and max(given, made) <= most
             else self._meter.priced(usage or Usage(input_tokens=given, output_tokens=made))
             for given, made, usage in zip(answers.given, answers.made, answers.usages, strict=True)
         ]

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from functions.batch.pricing import Meter, Price, Rates, cost, half_of, plus
+from functions.batch.pricing import Meter, Price, Priced, Rates, cost, half_of, plus
 from functions.batch.rows import Answer, RowError, Usage
 from functions.batch.spending.overrides import KEYS, overridden, problem_of
 from tests.support.money_twins import rates_of
@@ -141,6 +142,18 @@ def test_what_nobody_knows_the_price_of_is_not_free(
     assert meter.charge(said(usage)) == (None, None)
     assert (meter.bill.rows, meter.bill.unpriced, meter.bill.actual) == (1, 1, 0)
     assert (meter.bill.paid, meter.bill.in_real_time, meter.bill.saved) == (None, None, None)
+
+
+@pytest.mark.parametrize(("made", "known"), [(10**11, True), (10**12, False)])
+def test_an_answer_that_no_money_could_pay_has_no_price(made: int, *, known: bool) -> None:
+    """What is known can be stored as a number of 64 bits."""
+    price = Price(input=1, output=37_500_000, cached_input=1)
+    meter = Meter(Rates(listed=[price], batch=[price], source="library"))
+    priced = meter.priced(Usage(input_tokens=9, cached_input_tokens=1, output_tokens=made))
+    assert (priced.actual is not None, priced.listed is not None) == (known, known)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(priced), type=Priced) == priced
+    assert meter.plain is not None
+    assert (made <= meter.plain.most) == known
 
 
 def test_a_free_model_needs_no_usage() -> None:
