@@ -11,8 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from google.cloud.storage._media.requests import ResumableUpload
-from google.cloud.storage.exceptions import DataCorruption
+from google.cloud.storage._media import _helpers
 
 from functions.batch.errors import AccountBlocked, Unavailable
 from functions.batch.model import ProviderFile, Tag
@@ -89,8 +88,19 @@ def test_an_upload_goes_on_behind_what_was_kept_of_it(
     provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any]
 ) -> None:
     """https://cloud.google.com/storage/docs/performing-resumable-uploads"""
-    with patch.object(uploading, "_PAUSE", 0.0):
+    with patch.object(uploading, "sleep"):
         (found,) = staged(provider, path, sim, **fault)
+    assert b"\n".join(provider.answers([found.id])) + b"\n" == path.read_bytes()
+
+
+def test_an_upload_may_stand_still_more_than_once(
+    provider: VertexProvider, sim: Simulator, path: Path
+) -> None:
+    # Where nothing at all is kept, each piece is asked for as well.
+    sim.arm(provider="gcs", operation="upload_chunk", kind="keep_less", times=2 * 4)
+    with patch.object(uploading, "sleep") as sleeps:
+        (found,) = staged(provider, path, sim, kind="keep_less", skip=9, times=4)
+    assert sleeps.call_count == 8
     assert b"\n".join(provider.answers([found.id])) + b"\n" == path.read_bytes()
 
 
@@ -106,8 +116,13 @@ def test_an_upload_goes_on_behind_what_was_kept_of_it(
 def test_an_upload_that_comes_to_nothing_is_done_again(
     provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any], said: str
 ) -> None:
-    with patch.object(uploading, "_PAUSE", 0.0), pytest.raises(Unavailable, match=said):
+    pauses: list[float] = []
+    with (
+        patch.object(uploading, "sleep", pauses.append),
+        pytest.raises(Unavailable, match=said),
+    ):
         staged(provider, path, sim, **fault)
+    assert pauses == ([1.0, 2.0, 4.0, 8.0, 16.0] if "stands still" in said else [])
     sim.reset()
     assert len(staged(provider, path, sim, kind="delay")) == 1
 
@@ -115,13 +130,21 @@ def test_an_upload_that_comes_to_nothing_is_done_again(
 def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
     provider: VertexProvider, sim: Simulator, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def differs(_: object, response: Any) -> None:
-        raise DataCorruption(response, "The checksums differ.")
-
-    monkeypatch.setattr(ResumableUpload, "_validate_checksum", differs)
-    with pytest.raises(Unavailable, match="checksums differ"):
+    monkeypatch.setattr(_helpers, "prepare_checksum_digest", lambda _: "AAAAAA==")
+    with pytest.raises(Unavailable, match="AAAAAA=="):
         staged(provider, path, sim, kind="delay")
     assert sim.ledger()["providers"]["gcs"]["files_left"] == []
+
+
+@pytest.mark.parametrize("size", [10, 9_000_000])
+def test_what_is_there_already_is_not_written_again(
+    provider: VertexProvider, path: Path, size: int
+) -> None:
+    path.write_bytes(b"a" * size)
+    before = provider.stage(path, TAG)
+    path.write_bytes(b"b" * size)
+    assert provider.stage(path, TAG) == before
+    assert b"".join(provider.answers([before[0].id])) == b"a" * size
 
 
 def test_a_bucket_that_is_missing_is_named(

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
+from time import sleep
 from typing import IO, Any, cast
 
 from google.api_core.exceptions import PreconditionFailed
@@ -83,7 +83,7 @@ def _upload_in_pieces(blob: Any, file: IO[bytes], size: int) -> None:
         in_vain += 1
         if in_vain == _MOST_IN_VAIN:
             raise Unavailable("upload_lost", f"The upload stands still at byte {kept} of {size}.")
-        time.sleep(_PAUSE * 2 ** (in_vain - 1))
+        sleep(_PAUSE * 2 ** (in_vain - 1))
 
 
 def _send_piece(blob: Any, begun: Any, transport: Any, file: IO[bytes]) -> None:
