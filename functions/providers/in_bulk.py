@@ -22,6 +22,9 @@ T = TypeVar("T")
 _LARGE = 256 * 1024
 """Bytes. A line of more stays one: what it says would be in memory twice, as response and text."""
 
+_MOST_PASSED_OVER = 15
+"""Blocks."""
+
 
 class InBulk(Generic[T]):
     """Of lines that `opened` takes apart. `usual` tells what an answer says from its id, its body
@@ -40,17 +43,35 @@ class InBulk(Generic[T]):
         self._decoder = decoder
         self._usual = usual
         self._plain = plain
+        self._failed = self._passed_over = 0
 
     def read(self, block: bytes) -> ReadAnswers:
         """What each line says; where one of them is not as it should be, each is read by itself."""
         if len(block) > _LARGE:
             return ReadAnswers.of([], split(block))
         ids, bodies = self._open(block)
-        if ids and self._plain is not None:
-            with suppress(ValueError, RecursionError):
-                texts, given, made = self._plain(bodies)
-                return ReadAnswers(ids, bodies, texts, given, made, [None] * len(ids), [])
+        columns = self._plainly(bodies)
+        if columns is not None:
+            texts, given, made = columns
+            return ReadAnswers(ids, bodies, texts, given, made, [None] * len(ids), [])
         return self._each(block, self._decoded(ids, bodies))
+
+    def _plainly(self, bodies: list[bytes]) -> Columns | None:
+        """Not tried where it would mostly be in vain: after some blocks that are not plain, as many
+        are passed over."""
+        if self._plain is None or not bodies:
+            return None
+        if self._passed_over < self._failed:
+            self._passed_over += 1
+            return None
+        self._passed_over = 0
+        try:
+            columns = self._plain(bodies)
+        except (ValueError, RecursionError):
+            self._failed = min(2 * self._failed + 1, _MOST_PASSED_OVER)
+            return None
+        self._failed = 0
+        return columns
 
     def _each(self, block: bytes, found: list[UsualAnswer | None]) -> ReadAnswers:
         """`found`: of all lines, or nothing."""
@@ -91,7 +112,6 @@ def _are_in_place(found: list[UsualAnswer | None], lines: list[bytes]) -> bool:
 def decode_each(decoder: msgspec.json.Decoder[T], bodies: list[bytes]) -> list[T]:
     """Raises `ValueError` too where a body goes on in another line: what an answer says has to be
     one line of results."""
-    lines = b"\n".join(bodies)
-    if lines.count(b"\n") >= len(bodies) > 0:
+    if b"\n" in b"".join(bodies):  # to count them is slower
         raise ValueError("a body has a newline")
-    return decoder.decode_lines(lines)
+    return decoder.decode_lines(b"\n".join(bodies))

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 from google.cloud.storage._media import _helpers
+from google.cloud.storage._media.requests import ResumableUpload
 
 from functions.batch.errors import AccountBlocked, Unavailable
 from functions.batch.model import ProviderFile, Tag
@@ -111,6 +112,7 @@ def test_an_upload_may_stand_still_more_than_once(
         ({"kind": "keep_less", "times": 99, "skip": 1}, "stands still at byte 8388608"),
         ({"kind": "status", "status": 410}, "broke off"),
         ({"kind": "status", "status": 201}, "HTTP 201"),
+        ({"kind": "status", "status": 400, "skip": 1}, "broke off with HTTP 400"),
     ],
 )
 def test_an_upload_that_comes_to_nothing_is_done_again(
@@ -127,13 +129,51 @@ def test_an_upload_that_comes_to_nothing_is_done_again(
     assert len(staged(provider, path, sim, kind="delay")) == 1
 
 
-def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
-    provider: VertexProvider, sim: Simulator, path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("operation", ["upload", "upload_chunk"])
+def test_what_the_service_says_of_a_large_upload_is_told(
+    provider: VertexProvider, sim: Simulator, path: Path, operation: str
 ) -> None:
+    said = {"status": 403, "message": "No such right.", "retry_after": 77}
+    sim.arm(provider="gcs", operation=operation, kind="status", **said)
+    with pytest.raises(AccountBlocked, match=r"No such right\..*403") as caught:
+        provider.stage(path, TAG)
+    assert caught.value.retry_after == 77
+
+
+def test_an_upload_has_an_end(provider: VertexProvider, sim: Simulator, path: Path) -> None:
+    with (
+        patch.object(uploading, "_MOST_SECONDS", 0.5),
+        pytest.raises(Unavailable, match="stands still at byte"),
+    ):
+        staged(provider, path, sim, kind="keep_less", bytes=1, times=10**6)
+
+
+def test_an_upload_that_ended_too_early_is_done_again(
+    provider: VertexProvider, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(self: Any, *_: object, **__: object) -> None:
+        self._finished = True
+
+    monkeypatch.setattr(ResumableUpload, "transmit_next_chunk", ends)
+    with pytest.raises(Unavailable, match="ended at 0 of 24000000"):
+        provider.stage(path, TAG)
+
+
+@pytest.mark.parametrize("status", [None, 403, 404])
+def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
+    provider: VertexProvider,
+    sim: Simulator,
+    path: Path,
+    status: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If that is refused, what was wrong is told all the same."""
+    if status:
+        sim.arm(provider="gcs", operation="delete", kind="status", status=status)
     monkeypatch.setattr(_helpers, "prepare_checksum_digest", lambda _: "AAAAAA==")
     with pytest.raises(Unavailable, match="AAAAAA=="):
         staged(provider, path, sim, kind="delay")
-    assert sim.ledger()["providers"]["gcs"]["files_left"] == []
+    assert bool(sim.ledger()["providers"]["gcs"]["files_left"]) == (status is not None)
 
 
 @pytest.mark.parametrize("size", [10, 9_000_000])

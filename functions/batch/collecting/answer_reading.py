@@ -29,7 +29,8 @@ _LOOK = 64 * 1024
 """Bytes between two looks at the clock."""
 
 _V = 7
-"""Of what was stored. What another release stored in another form is read again."""
+"""Of what was stored. What another release stored in another form is read again. What counts as
+plain (`pricing.PlainPrice`) is a part of the form."""
 
 
 class _Kind(msgspec.Struct):

@@ -94,13 +94,19 @@ class Endings:
         return _endings(answers, rests, repeat(True), repeat(_TEXT), ends, priced)
 
     def _folded(self, answers: ReadAnswers) -> list[Ending]:
-        priced = self._priced(answers)
+        """But for texts that stand otherwise in their responses, or not at all."""
+        priced, texts = self._priced(answers), answers.texts
         rests = self._lines.behind_texts(answers, priced)
-        begins = [*_places(rests, answers.texts)]
-        if -1 in begins:
-            return [folded(each) for each in self._whole(answers)]
-        ends = [begin + len(text) for begin, text in zip(begins, answers.texts, strict=True)]
-        return _endings(answers, rests, repeat(False), begins, ends, priced)
+        begins = [*_places(rests, texts)]
+        whole = [begin < 0 for begin in begins]
+        if any(whole):
+            rests = [
+                envelope.BEFORE_TEXT + text + rest if apart else rest
+                for rest, text, apart in zip(rests, texts, whole, strict=True)
+            ]
+            begins = [_TEXT if begin < 0 else begin for begin in begins]
+        ends = [begin + len(text) for begin, text in zip(begins, texts, strict=True)]
+        return _endings(answers, rests, whole, begins, ends, priced)
 
     def _priced(self, answers: ReadAnswers) -> list[Priced | None]:
         """Those that do not cost what plain ones do."""

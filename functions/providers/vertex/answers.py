@@ -123,7 +123,7 @@ class _Shape(msgspec.Struct, rename="camel", gc=False):
 class _Full(msgspec.Struct, rename="camel", gc=False):
     """A response that generated something."""
 
-    candidates: list[_Candidate]
+    candidates: list[_Candidate] | None = None
     usage_metadata: _Metadata | None = None
     embedding: msgspec.Raw = msgspec.Raw()
     embeddings: msgspec.Raw = msgspec.Raw()
@@ -147,7 +147,8 @@ def usual(block: bytes) -> ReadAnswers:
 def _opened(block: bytes) -> Opened:
     said = _line.decode_lines(block)
     ids = [_identity(each.key, each.request) for each in said]
-    return ids, [bytes(each.response) for each in said]
+    responses = [bytes(each.response) for each in said]
+    return ids, [each if each.startswith(b"{") else b"{}" for each in responses]
 
 
 def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:

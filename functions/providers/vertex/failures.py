@@ -16,7 +16,7 @@ import requests
 import urllib3
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError, TransportError
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.exceptions import DataCorruption
 from google.protobuf.json_format import ParseError
 
 from functions.batch.errors import (
@@ -41,10 +41,6 @@ def translated(service: str, *, creating: bool = False) -> Generator[None]:
         yield
     except exceptions.GoogleAPICallError as error:
         raise _from_call(error, service, creating=creating) from error
-    except InvalidResponse as error:
-        response = cast("Any", error.response)
-        status = int(response.status_code)
-        raise _from_status(status, "", str(error), service, creating=creating) from error
     except GoogleAuthError as error:
         raise _from_auth(error) from error
     except (

@@ -1,14 +1,15 @@
 """Uploads of new objects to Cloud Storage, at once or in pieces."""
 
-# pyright: reportMissingTypeStubs=false
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
-from time import sleep
+from time import monotonic, sleep
 from typing import IO, Any, cast
 
-from google.api_core.exceptions import PreconditionFailed
+from google.api_core.exceptions import PreconditionFailed, from_http_response
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -30,20 +31,24 @@ _MOST_IN_VAIN = 6
 _PAUSE = 1.0
 """Seconds, after the first of them; then twice as long each time."""
 
+_MOST_SECONDS = 600
+"""Of a whole upload: a gigabyte at 2 MB/s. The function ends after 900."""
+
+_OF_THE_SESSION = frozenset({400, 413, 416})
+"""In its middle, statuses that speak of the upload, not of what is in it."""
+
 
 def upload(blob: Any, file: IO[bytes], size: int) -> None:
-    """Nothing happens if there is such an object already. Raises what the library does, and
-    `Unavailable`."""
-    try:
-        if size > PIECE_BYTES:
-            _upload_in_pieces(blob, file, size)
-        else:
+    """Nothing happens if there is such an object already. Raises what the library does for whole
+    files, and `Unavailable`."""
+    with suppress(PreconditionFailed):
+        if size <= PIECE_BYTES:
             _upload_at_once(blob, file, size)
-    except PreconditionFailed:
-        return
-    except InvalidResponse as error:
-        if _status(error) != HTTPStatus.PRECONDITION_FAILED:
-            raise
+            return
+        try:
+            _upload_in_pieces(blob, file, size)
+        except InvalidResponse as error:
+            raise from_http_response(cast("Any", error.response)) from error
 
 
 def _upload_at_once(blob: Any, file: IO[bytes], size: int) -> None:
@@ -73,17 +78,18 @@ def _upload_in_pieces(blob: Any, file: IO[bytes], size: int) -> None:
         timeout=TIMEOUT,
         retry=PIECE_RETRY,
     )
+    until = monotonic() + _MOST_SECONDS
     in_vain = 0
     while not begun.finished:
         kept = begun.bytes_uploaded
         _send_piece(blob, begun, transport, file)
-        if begun.finished or begun.bytes_uploaded > kept:
-            in_vain = 0
-            continue
-        in_vain += 1
-        if in_vain == _MOST_IN_VAIN:
+        in_vain = 0 if begun.bytes_uploaded > kept else in_vain + 1
+        if in_vain == _MOST_IN_VAIN or monotonic() > until:
             raise Unavailable("upload_lost", f"The upload stands still at byte {kept} of {size}.")
-        sleep(_PAUSE * 2 ** (in_vain - 1))
+        if in_vain:
+            sleep(_PAUSE * 2 ** (in_vain - 1))
+    if begun.bytes_uploaded != size:
+        raise Unavailable("upload_lost", f"The upload ended at {begun.bytes_uploaded} of {size}.")
 
 
 def _send_piece(blob: Any, begun: Any, transport: Any, file: IO[bytes]) -> None:
@@ -91,13 +97,13 @@ def _send_piece(blob: Any, begun: Any, transport: Any, file: IO[bytes]) -> None:
     try:
         begun.transmit_next_chunk(transport, timeout=TIMEOUT)
     except InvalidResponse as error:
-        if _status(error) != HTTPStatus.PERMANENT_REDIRECT:
+        status = int(cast("Any", error.response).status_code)
+        if status in _OF_THE_SESSION:
+            raise Unavailable("upload_lost", f"The upload broke off with HTTP {status}.") from error
+        if status != HTTPStatus.PERMANENT_REDIRECT:
             raise
-        begun.recover(transport)  # the answer names no bytes: none are kept
+        begun.recover(transport)  # the answer does not say what is kept
     except DataCorruption:
-        blob.delete(timeout=TIMEOUT, retry=None)
+        with suppress(Exception):  # what is wrong is told, and the next attempt has another name
+            blob.delete(timeout=TIMEOUT, retry=None)
         raise
-
-
-def _status(error: InvalidResponse) -> int:
-    return int(cast("Any", error.response).status_code)

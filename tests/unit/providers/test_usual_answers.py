@@ -21,7 +21,7 @@ from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.anthropic import answers as anthropic
 from functions.providers.anthropic import plain as anthropic_plain
 from functions.providers.fields import custom_id, custom_id_or_key, decode_fields
-from functions.providers.in_bulk import Columns
+from functions.providers.in_bulk import Columns, InBulk
 from functions.providers.openai import answers as openai
 from functions.providers.openai import plain as openai_plain
 from functions.providers.vertex import answers as vertex
@@ -178,6 +178,55 @@ def test_a_block_of_all_of_them_comes_to_the_same(provider: str) -> None:
         assert [*map(in_full, read.usual())] == [each for each in alone if each is not None]
         pairs = zip(lines, alone, strict=True)
         assert read.lines == [line for line, each in pairs if each is None]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_one_failed_row_does_not_have_the_others_read_one_by_one(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {
+        "openai": (("response", "status_code"), 500),
+        "anthropic": (("result", "type"), "errored"),
+        "vertex": (("response",), None),
+    }
+    opened: list[bytes] = []
+    subject = {"openai": openai, "anthropic": anthropic, "vertex": vertex}[provider]._in_bulk
+    before = subject._opened
+    monkeypatch.setattr(subject, "_opened", lambda block: opened.append(block) or before(block))
+    usual = spelled(templates(provider)[0][1], ID)
+    other = with_changes(provider, failed[provider])
+    block = b"\n".join([usual, other, usual])
+    read = DIALECT[provider].read_answers(block, Group(provider, ENDPOINT, "m"))
+    assert (len(read.ids), read.lines, opened) == (2, [other], [block])
+
+
+def test_plain_answers_are_not_looked_for_where_there_are_none() -> None:
+    tried: list[bool] = []
+
+    def plain(bodies: list[bytes]) -> Columns:
+        tried.append(True)
+        if b"7" not in bodies:
+            raise ValueError
+        return bodies, [1] * len(bodies), [1] * len(bodies)
+
+    subject = InBulk(
+        lambda block: ([""], [block]),
+        msgspec.json.Decoder(int),
+        lambda name, body, said: (name, body, body, said, 1, None),
+        plain,
+    )
+
+    def tries(*blocks: bytes) -> list[int]:
+        told: list[int] = []
+        for block in blocks:
+            tried.clear()
+            assert subject.read(block).texts in ((block,), [block])
+            told.append(len(tried))
+        return told
+
+    assert tries(b"7", b"7", b"1", b"7", b"7", b"7") == [1, 1, 1, 0, 1, 1]
+    found = tries(*[b"1"] * 60)
+    assert [at for at, tried_now in enumerate(found) if tried_now] == [0, 2, 6, 14, 30, 46]
 
 
 PLAIN: dict[str, tuple[Callable[[list[bytes]], Columns], Path]] = {
