@@ -80,12 +80,14 @@ def _upload_in_pieces(blob: Any, file: IO[bytes], size: int) -> None:
     )
     until = monotonic() + _MOST_SECONDS
     in_vain = 0
-    while not begun.finished:
+    while True:
         kept = begun.bytes_uploaded
         _send_piece(blob, begun, transport, file)
+        if begun.finished:
+            break
         in_vain = 0 if begun.bytes_uploaded > kept else in_vain + 1
         if in_vain == _MOST_IN_VAIN or monotonic() > until:
-            raise Unavailable("upload_lost", f"The upload stands still at byte {kept} of {size}.")
+            raise Unavailable("upload_lost", f"The upload came no further than {kept} of {size}.")
         if in_vain:
             sleep(_PAUSE * 2 ** (in_vain - 1))
     if begun.bytes_uploaded != size:
