@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -9,6 +11,7 @@ from functions.batch.errors import KeyMissing
 from functions.batch.ports import Provider
 from functions.providers.openai.client import OpenAIProvider, make_client
 from functions.providers.openai.dialect import OpenAIDialect
+from functions.providers.vertex import client as vertex
 from tests.support.driver import World
 from tests.support.simulator import Simulator, simulator
 
@@ -36,6 +39,14 @@ def world(sim: Simulator) -> Iterator[World]:
             providers={"openai": lambda: provider},
             on_wait=lambda seconds: time.sleep(min(seconds / 1000, 0.1)),
         )
+
+
+@pytest.fixture
+def vertex_provider(sim: Simulator) -> Iterator[vertex.VertexProvider]:
+    key = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
+    made = vertex.make_client(json.dumps(key), f"{sim.url}/vertex", f"{sim.url}/gcs")
+    with closing(made):
+        yield vertex.VertexProvider(made)
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,7 +17,6 @@ from tests.support.simulator import Simulator
 
 MODEL = "gemini-2.5-flash"
 EMBEDDER = "gemini-embedding-001"
-KEY = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
 
 
 def line(text: str, custom_id: Any = None, model: str = MODEL, **more: Any) -> dict[str, Any]:
@@ -34,17 +30,10 @@ def embedding(text: str, key: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def provider(sim: Simulator) -> Iterator[VertexProvider]:
-    made = make_client(json.dumps(KEY), f"{sim.url}/vertex", f"{sim.url}/gcs")
-    with closing(made):
-        yield VertexProvider(made)
-
-
-@pytest.fixture
-def vertex(provider: VertexProvider) -> World:
+def vertex(vertex_provider: VertexProvider) -> World:
     return World(
         dialects=(VertexDialect(),),
-        providers={"vertex": lambda: provider},
+        providers={"vertex": lambda: vertex_provider},
         on_wait=lambda seconds: time.sleep(min(seconds / 1000, 0.1)),
     )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,18 +16,10 @@ from functions.batch.errors import AccountBlocked, Unavailable
 from functions.batch.model import ProviderFile, Tag
 from functions.batch.streams.lines import rows_of
 from functions.providers.vertex import uploading
-from functions.providers.vertex.client import VertexProvider, make_client
+from functions.providers.vertex.client import VertexProvider
 from tests.support.simulator import Simulator
 
-KEY = {"project": "p-1", "location": "us-central1", "bucket": "batches", "anonymous": True}
 TAG = Tag(stack="Test", job_id="j", shard_id="s", attempt=1)
-
-
-@pytest.fixture
-def provider(sim: Simulator) -> Iterator[VertexProvider]:
-    made = make_client(json.dumps(KEY), f"{sim.url}/vertex", f"{sim.url}/gcs")
-    with closing(made):
-        yield VertexProvider(made)
 
 
 @pytest.fixture
@@ -42,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_large_files_survive_a_bad_line(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
+    vertex_provider: VertexProvider, sim: Simulator, tmp_path: Path
 ) -> None:
     rows = [b'{"n":%d,"text":"%b"}' % (n, b"\xe2\x80\xa8" * 300_000) for n in range(20)]
     path = tmp_path / "requests.jsonl"
@@ -51,29 +41,29 @@ def test_large_files_survive_a_bad_line(
         sim.arm(provider="gcs", operation="upload_chunk", kind=kind, status=503, skip=skip)
     sim.arm(provider="gcs", operation="content", kind="status", status=503)
     sim.arm(provider="gcs", operation="content", kind="truncate", bytes=1000, skip=1)
-    (staged,) = provider.stage(path, TAG)
-    assert list(rows_of(provider.answers([staged.id]))) == rows
-    assert provider.stage(path, TAG) == [staged]
-    assert provider.find_staged(TAG, "") == [staged]
+    (staged,) = vertex_provider.stage(path, TAG)
+    assert list(rows_of(vertex_provider.answers([staged.id]))) == rows
+    assert vertex_provider.stage(path, TAG) == [staged]
+    assert vertex_provider.find_staged(TAG, "") == [staged]
     assert "gcs bucket" not in sim.ledger()["calls"]
     gc.collect()  # the library leaves a broken download's socket to the collector
 
 
 def test_an_upload_whose_last_answer_is_lost_is_taken_for_done(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
+    vertex_provider: VertexProvider, sim: Simulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"x" * 9_000_000)
     sim.arm(provider="gcs", operation="upload_chunk", kind="drop_after", skip=1)
-    assert provider.stage(path, TAG) == provider.find_staged(TAG, "")
+    assert vertex_provider.stage(path, TAG) == vertex_provider.find_staged(TAG, "")
 
 
 def staged(
-    provider: VertexProvider, path: Path, sim: Simulator, **fault: Any
+    vertex_provider: VertexProvider, path: Path, sim: Simulator, **fault: Any
 ) -> Sequence[ProviderFile]:
     """After an upload that a fault acts on."""
     sim.arm(provider="gcs", operation="upload_chunk", **fault)
-    return provider.stage(path, TAG)
+    return vertex_provider.stage(path, TAG)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +76,23 @@ def staged(
     ],
 )
 def test_an_upload_goes_on_behind_what_was_kept_of_it(
-    provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any]
+    vertex_provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any]
 ) -> None:
     """https://cloud.google.com/storage/docs/performing-resumable-uploads"""
     with patch.object(uploading, "sleep"):
-        (found,) = staged(provider, path, sim, **fault)
-    assert b"\n".join(provider.answers([found.id])) + b"\n" == path.read_bytes()
+        (found,) = staged(vertex_provider, path, sim, **fault)
+    assert b"\n".join(vertex_provider.answers([found.id])) + b"\n" == path.read_bytes()
 
 
 def test_an_upload_may_stand_still_more_than_once(
-    provider: VertexProvider, sim: Simulator, path: Path
+    vertex_provider: VertexProvider, sim: Simulator, path: Path
 ) -> None:
     # Where nothing at all is kept, each piece is asked for as well.
     sim.arm(provider="gcs", operation="upload_chunk", kind="keep_less", times=2 * 4)
     with patch.object(uploading, "sleep") as sleeps:
-        (found,) = staged(provider, path, sim, kind="keep_less", skip=9, times=4)
+        (found,) = staged(vertex_provider, path, sim, kind="keep_less", skip=9, times=4)
     assert sleeps.call_count == 8
-    assert b"\n".join(provider.answers([found.id])) + b"\n" == path.read_bytes()
+    assert b"\n".join(vertex_provider.answers([found.id])) + b"\n" == path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -116,52 +106,52 @@ def test_an_upload_may_stand_still_more_than_once(
     ],
 )
 def test_an_upload_that_comes_to_nothing_is_done_again(
-    provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any], said: str
+    vertex_provider: VertexProvider, sim: Simulator, path: Path, fault: dict[str, Any], said: str
 ) -> None:
     pauses: list[float] = []
     with (
         patch.object(uploading, "sleep", pauses.append),
         pytest.raises(Unavailable, match=said),
     ):
-        staged(provider, path, sim, **fault)
+        staged(vertex_provider, path, sim, **fault)
     assert pauses == ([1.0, 2.0, 4.0, 8.0, 16.0] if "no further" in said else [])
     sim.reset()
-    assert len(staged(provider, path, sim, kind="delay")) == 1
+    assert len(staged(vertex_provider, path, sim, kind="delay")) == 1
 
 
 @pytest.mark.parametrize("operation", ["upload", "upload_chunk"])
 def test_what_the_service_says_of_a_large_upload_is_told(
-    provider: VertexProvider, sim: Simulator, path: Path, operation: str
+    vertex_provider: VertexProvider, sim: Simulator, path: Path, operation: str
 ) -> None:
     said = {"status": 403, "message": "No such right.", "retry_after": 77}
     sim.arm(provider="gcs", operation=operation, kind="status", **said)
     with pytest.raises(AccountBlocked, match=r"No such right\..*403") as caught:
-        provider.stage(path, TAG)
+        vertex_provider.stage(path, TAG)
     assert caught.value.retry_after == 77
 
 
-def test_an_upload_has_an_end(provider: VertexProvider, sim: Simulator, path: Path) -> None:
+def test_an_upload_has_an_end(vertex_provider: VertexProvider, sim: Simulator, path: Path) -> None:
     with (
         patch.object(uploading, "_MOST_SECONDS", 0.5),
         pytest.raises(Unavailable, match="came no further than"),
     ):
-        staged(provider, path, sim, kind="keep_less", bytes=1, times=10**6)
+        staged(vertex_provider, path, sim, kind="keep_less", bytes=1, times=10**6)
 
 
 def test_an_upload_that_ended_too_early_is_done_again(
-    provider: VertexProvider, path: Path, monkeypatch: pytest.MonkeyPatch
+    vertex_provider: VertexProvider, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ends(self: Any, *_: object, **__: object) -> None:
         self._finished = True
 
     monkeypatch.setattr(ResumableUpload, "transmit_next_chunk", ends)
     with pytest.raises(Unavailable, match="ended at 0 of 24000000"):
-        provider.stage(path, TAG)
+        vertex_provider.stage(path, TAG)
 
 
 @pytest.mark.parametrize("status", [None, 403, 404])
 def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
-    provider: VertexProvider,
+    vertex_provider: VertexProvider,
     sim: Simulator,
     path: Path,
     status: int | None,
@@ -172,27 +162,27 @@ def test_an_upload_that_arrived_otherwise_than_it_was_sent_is_deleted(
         sim.arm(provider="gcs", operation="delete", kind="status", status=status)
     monkeypatch.setattr(_helpers, "prepare_checksum_digest", lambda _: "AAAAAA==")
     with pytest.raises(Unavailable, match="AAAAAA=="):
-        staged(provider, path, sim, kind="delay")
+        staged(vertex_provider, path, sim, kind="delay")
     assert bool(sim.ledger()["providers"]["gcs"]["files_left"]) == (status is not None)
 
 
 @pytest.mark.parametrize("size", [10, 9_000_000])
 def test_what_is_there_already_is_not_written_again(
-    provider: VertexProvider, path: Path, size: int
+    vertex_provider: VertexProvider, path: Path, size: int
 ) -> None:
     path.write_bytes(b"a" * size)
-    before = provider.stage(path, TAG)
+    before = vertex_provider.stage(path, TAG)
     path.write_bytes(b"b" * size)
-    assert provider.stage(path, TAG) == before
-    assert b"".join(provider.answers([before[0].id])) == b"a" * size
+    assert vertex_provider.stage(path, TAG) == before
+    assert b"".join(vertex_provider.answers([before[0].id])) == b"a" * size
 
 
 def test_a_bucket_that_is_missing_is_named(
-    provider: VertexProvider, sim: Simulator, tmp_path: Path
+    vertex_provider: VertexProvider, sim: Simulator, tmp_path: Path
 ) -> None:
     sim.admin("settings", {"missing_buckets": ["batches"]})
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"x")
     with pytest.raises(AccountBlocked, match="batches"):
-        provider.stage(path, TAG)
-    assert provider.find_staged(TAG, "") == []
+        vertex_provider.stage(path, TAG)
+    assert vertex_provider.find_staged(TAG, "") == []
