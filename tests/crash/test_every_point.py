@@ -91,7 +91,7 @@ def test_a_job_whose_calls_hand_over_survives_it_too(
     mode: Mode, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a clock that is always short: each call reads two rows or answers, and hands over."""
-    monkeypatch.setattr(legs, "_LOOK", 250)
+    monkeypatch.setattr(legs, "LOOK", 250)
     monkeypatch.setattr(answer_reading, "_LOOK", 200)
 
     def late(point: Point | None = None) -> Run:

@@ -3,8 +3,10 @@ them."""
 
 from __future__ import annotations
 
+from functions.batch.reading.moulds import Room
 from functions.handlers.provider_wiring import DIALECTS
 
+ROOMY = Room(rows=1 << 30, bytes=1 << 30)
 BY_NAME = {dialect.provider: dialect for dialect in DIALECTS}
 
 _OPENAI = (

@@ -16,11 +16,22 @@ _text = msgspec.json.Decoder(str).decode
 _strings = msgspec.json.Decoder(list[str]).decode
 
 
-class Gaps(msgspec.Struct, frozen=True):
-    """What stands in the gaps of lines, by gap: the texts, and how many bytes each has there."""
+class Gaps:
+    """What stands in the gaps of lines: as many of each line, one line after the other."""
 
-    texts: list[list[str]]
-    lengths: list[list[int]]
+    def __init__(self, raws: list[bytes], texts: list[str], of_each: int) -> None:
+        self._raws = raws
+        self._texts = texts
+        self._of_each = of_each
+        self.rows = len(texts) // of_each
+
+    def texts(self, gap: int) -> list[str]:
+        """What this gap has in each line."""
+        return self._texts[gap :: self._of_each]
+
+    def lengths(self, gap: int) -> list[int]:
+        """How many bytes this takes there, without its quotes."""
+        return [*map(len, self._raws[gap :: self._of_each])]
 
 
 class Around(msgspec.Struct, frozen=True):
@@ -42,13 +53,10 @@ class Around(msgspec.Struct, frozen=True):
         same places, as they do behind ids of one length."""
         raws = self._at_one_place(window, lines) if alike else []
         raws = raws or self._searched(self._pieces(window))
-        many = self.gaps
         texts = _decoded(raws)
-        del texts[len(texts) // many * many :], raws[len(texts) // many * many :]
-        return Gaps(
-            [texts[place::many] for place in range(many)],
-            [[*map(len, raws[place::many])] for place in range(many)],
-        )
+        sound = len(texts) // self.gaps * self.gaps
+        del texts[sound:], raws[sound:]
+        return Gaps(raws, texts, self.gaps)
 
     def _at_one_place(self, window: bytes, lines: list[bytes]) -> list[bytes]:
         """Nothing where they do not. If the first and the last are so, the others are tried."""
@@ -123,7 +131,9 @@ def _decoded(raws: list[bytes]) -> list[str]:
     There is a newline between two of them, and none in a string. So each of them has one string at
     least, and as many strings as raws can only be these.
     """
-    joined = b'["%b"]' % b'",\n"'.join(raws)
+    pieces = [b'",\n"'] * (2 * len(raws) + 1)
+    pieces[0], pieces[1::2], pieces[-1] = b'["', raws, b'"]'
+    joined = b"".join(pieces)
     try:
         texts = _strings(joined)
     except ValueError:

@@ -24,8 +24,10 @@ WORTH_A_LEG = 2 * RESERVE
 MOST_DATA = 1 << 30
 """Bytes of data rows that a leg takes: they are on its disk as they came, and as requests."""
 
-_LOOK = 256 * 1024
-"""Bytes between two looks at the clock: rows of data may take a tenth of a second each."""
+LOOK = 512 * 1024
+LOOK_AT_DATA = 16 * 1024
+"""Bytes between two looks at the clock. Rows of data, of some fifty bytes each, may take a tenth of
+a second each: a document is read for them."""
 
 _ROWS = 64
 
@@ -33,11 +35,12 @@ _ROWS = 64
 class Leg:
     """One leg: how long it may go on, and, once it has ended early, where the next one begins.
 
-    `most`: bytes that it may take; 0: any number."""
+    `most`: bytes that it may take; 0: any number. `look`: bytes between two looks at the clock."""
 
     def __init__(self, remaining: Remaining, *, most: int = 0) -> None:
         self._remaining = remaining
         self.most = most
+        self.look = LOOK
         self.rest: Rest | None = None
 
     def _is_over(self, taken: int) -> bool:
@@ -51,7 +54,7 @@ class Leg:
             at = 0
             while at < len(chunk):
                 # Whole lines, as far as there are some: those that are cut cost more to read.
-                until = 1 + chunk.rfind(b"\n", at, at + _LOOK) or at + _LOOK
+                until = 1 + chunk.rfind(b"\n", at, at + self.look) or at + self.look
                 piece = chunk[at:until]
                 at = until
                 begun, position = position, position + len(piece)

@@ -18,9 +18,9 @@ import msgspec
 
 from functions.batch.ports import Dialect
 from functions.batch.reading.gaps import Around, Gaps
-from functions.batch.reading.shares import shared_tokens
+from functions.batch.reading.shares import Shares
 from functions.batch.reading.tokens import text_tokens
-from functions.batch.rows import Cut, Group, Limits, Weight
+from functions.batch.rows import Cut, Group, Weight
 from functions.batch.streams.fresh import FreshForm
 from functions.batch.streams.lines import lines_of
 
@@ -36,7 +36,15 @@ _PAUSE = 1_000
 """After so many runs with fewer rows than this on average that ended before their block did, so
 many rows are read one by one."""
 
-LimitsOf = Callable[[Group, Dialect], Limits]
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Of rows: how many may be taken together, and how many bytes one may have in a batch."""
+
+    rows: int
+    bytes: int
+
+
+RoomFor = Callable[[Group, Dialect], Room]
 
 _text = msgspec.json.Decoder(str).decode
 _QUOTES = 2
@@ -74,25 +82,32 @@ class Mould:
         self._form = FreshForm(prefix, self._weight, id_at)
         uncounted = len(cut.identity or b"") if cut.alone else 0
         self._beyond = self._weight.bytes - len(line) + uncounted
+        self._line_bytes = len(line) + 1
         self._reach = _MOST_REACH
         self._alike = True
+        self._shares = Shares()
 
-    def take(self, block: bytes, at: int, number: int, most_bytes: int) -> Run | None:
+    def take(self, block: bytes, at: int, number: int, room: Room) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
         has this number. None if there is none."""
         if not block.startswith(self._around.head, at):
             return None
-        until = self._window(block, at)
+        until = self._window(block, at, room.rows * self._line_bytes)
         window = block[at:until]
-        lines, size = lines_of(window + b"\n"), len(window) + 1
-        many, most = len(lines), most_bytes - self._beyond + 1
+        lines = lines_of(window)
+        if len(lines) > room.rows:
+            del lines[room.rows :]
+            until = at + sum(map(len, lines)) - 1
+            window = block[at:until]
+        size = len(window) + 1
+        many, most = len(lines), room.bytes - self._beyond + 1
         if size > most:
             lines = [*takewhile(lambda line: len(line) <= most, lines)]
             window = b"".join(lines)[:-1]
         if not lines:
             return None
         gaps = self._around.cut(window, lines, alike=self._alike)
-        taken = len(gaps.lengths[0])
+        taken = gaps.rows
         if taken < many:
             del lines[taken:]
             size = sum(map(len, lines))
@@ -102,19 +117,20 @@ class Mould:
         if not taken:
             return None
         tokens = self._tokens(gaps, number)
-        ids = [*map(_QUOTES.__add__, gaps.lengths[self.shape.named or 0])]
+        ids = [*map(_QUOTES.__add__, gaps.lengths(self.shape.named or 0))]
         packed = self._form.packed(number, tokens, ids, lines)
         size -= taken
         if self._alone and self.shape.named is not None:
             size -= sum(ids)
         return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
 
-    def _window(self, block: bytes, at: int) -> int:
+    def _window(self, block: bytes, at: int, most: int) -> int:
         """The end of the lines that are looked at together: more of them, the more fitted before,
-        since what does not fit is looked at in vain."""
-        if len(block) - at <= self._reach:
+        since what does not fit is looked at in vain; of no more bytes than there may be room."""
+        reach = min(self._reach, most)
+        if len(block) - at <= reach:
             return len(block)
-        until = block.rfind(b"\n", at, at + self._reach)
+        until = block.rfind(b"\n", at, at + reach)
         if until < 0:
             until = block.find(b"\n", at)
         return until if until >= 0 else len(block)
@@ -123,12 +139,12 @@ class Mould:
         """Of each row. The bytes of JSON tell better than characters what its share is: where rows
         are in several scripts, the tokens of a character differ by more than those of a byte."""
         fixed = self.shape.fixed
-        columns = [gaps.lengths[place] for place in self.shape.texts]
+        columns = [gaps.lengths(place) for place in self.shape.texts]
         if not columns:
-            return [round(fixed)] * len(gaps.lengths[0])
+            return [round(fixed)] * gaps.rows
         lengths = [*map(sum, zip(*columns, strict=True))] if len(columns) > 1 else columns[0]
-        texts = [gaps.texts[place] for place in self.shape.texts]
-        return shared_tokens(lengths, partial(_weigh, texts), number=number, fixed=fixed)
+        texts = [gaps.texts(place) for place in self.shape.texts]
+        return self._shares.tokens(lengths, partial(_weigh, texts), number=number, fixed=fixed)
 
     def _together(self, rows: int, size: int, tokens: int) -> Weight:
         """An answer that repeats its request is as much longer as that is."""
@@ -169,13 +185,12 @@ class Moulds:
         self._left_alone = 0
 
     def take(
-        self, block: bytes, at: int, number: int, limits_of: LimitsOf
+        self, block: bytes, at: int, number: int, room_for: RoomFor
     ) -> tuple[Mould, Run] | None:
         """As `Mould.take`, of the first mould that the line at this place fits."""
         known = self._known
         for place, mould in enumerate(known):
-            limits = limits_of(mould.group, mould.dialect)
-            run = mould.take(block, at, number, limits.bytes)
+            run = mould.take(block, at, number, room_for(mould.group, mould.dialect))
             if run is not None:
                 self._missed = 0
                 if place:

@@ -39,7 +39,8 @@ class RangeInput:
         start = self._piece.start if rest is None else rest.offset
         begin, end = max(start - 1, 0), self._piece.end
         chunks = leg.chunks(self.chunks(begin), begin, end)
-        return plain_blocks(range_blocks(chunks, start, end), at_start=start == 0)
+        blocks = range_blocks(chunks, start, end, block_bytes=leg.look)
+        return plain_blocks(blocks, at_start=start == 0)
 
     def chunks(self, start: int) -> Iterator[bytes]:
         """From a byte of the unpacked input on."""

@@ -19,13 +19,13 @@ from functions.batch.reading.data_rows import (
 )
 from functions.batch.reading.identity import IdentitySpool
 from functions.batch.reading.looking import decode, dialect_of, is_utf8
-from functions.batch.reading.moulds import Moulds
+from functions.batch.reading.moulds import Moulds, Room
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps, Group, Limits, ParsedRow, Weight
 from functions.batch.streams import envelope
 from functions.batch.streams.fresh import pack_fresh
 from functions.batch.streams.lines import Oversized, is_blank, pack_keyed, row_key
-from functions.batch.streams.spools import PartSpools, SourceSpool
+from functions.batch.streams.spools import PartSpools, SourceSpool, room_beside
 from functions.batch.tally import Problems
 from functions.batch.work import RangeResult, Rest, Source
 
@@ -96,23 +96,30 @@ class RowSorter:
     def _take_alike(self, block: bytes, at: int) -> int:
         """Takes the next rows, as many as are alike; where in the block the others begin."""
         number = self._counts.total
-        found = self._moulds.take(block, at, number, self._limits_of)
+        found = self._moulds.take(block, at, number, self._room_for)
         if found is None:
             return at
         mould, run = found
-        taken = run.rows
         spool = self._open.get(mould.group)
         limits = self._limits_of(mould.group, mould.dialect)
-        if spool is None or not spool.takes_all(run.weight, limits):
-            # Only some: where the head or the source is full after them, the others go together.
+        if not (Weight() if spool is None else spool.weight).holds(run.weight, limits):
+            # Only some: where the source is full after them, the others go together.
             some = block[at : run.until - 1].split(b"\n", CANARY_ROWS)[:CANARY_ROWS]
             for line in some:
                 self.take(line)
             return at + sum(map(len, some)) + len(some)
-        first, last = f"{self._prefix}{number:09d}", f"{self._prefix}{number + taken - 1:09d}"
-        spool.add_all(first, last, run.packed, run.weight)
-        self._counts.total += taken
+        spool = spool or self._open_spool(mould.group, run.weight)
+        last = number + run.rows - 1
+        first_key, last_key = f"{self._prefix}{number:09d}", f"{self._prefix}{last:09d}"
+        spool.add_all(first_key, last_key, run.packed, run.weight)
+        self._counts.total += run.rows
         return run.until
+
+    def _room_for(self, group: Group, dialect: Dialect) -> Room:
+        limits = self._limits_of(group, dialect)
+        spool = self._open.get(group)
+        rows = 0 if spool is None else spool.weight.rows
+        return Room(rows=room_beside(rows, limits) or 1, bytes=limits.bytes)
 
     def take(self, line: bytes | Oversized) -> None:
         key = self._next_key()

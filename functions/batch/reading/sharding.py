@@ -22,7 +22,7 @@ from functions.batch.reading.data_rows import (
     make,
     table_rows,
 )
-from functions.batch.reading.legs import MOST_DATA, WORTH_A_LEG, Leg
+from functions.batch.reading.legs import LOOK_AT_DATA, MOST_DATA, WORTH_A_LEG, Leg
 from functions.batch.reading.range_input import RangeInput, RangeOfInput
 from functions.batch.reading.row_sorter import RowSorter
 from functions.batch.reading.tables import BadTable, Table
@@ -134,7 +134,7 @@ class _Reader:
                     else:
                         sorter.take_all(block)
             else:
-                leg.most = MOST_DATA
+                leg.most, leg.look = MOST_DATA, LOOK_AT_DATA
                 self._make_requests(self._recipe, leg, rest, sorter)
             return sorter.finish(leg.rest)
 

@@ -71,6 +71,11 @@ class PartSpools:
             spool.close()
 
 
+def room_beside(rows: int, limits: Limits) -> int:
+    """Rows that may be added at once to a source which has these: its head has to end with one."""
+    return min(CANARY_ROWS if rows < CANARY_ROWS else limits.rows, limits.rows) - rows
+
+
 class SourceSpool:
     """Rows of one group, and what they weigh. `opening`: see `Source`."""
 
@@ -93,20 +98,18 @@ class SourceSpool:
 
     def add(self, row_key: str, line: bytes, weight: Weight) -> None:
         self._spool.add(row_key, line)
-        self.weight.add(weight)
-        if self.weight.rows == CANARY_ROWS:
-            self._head = Head(last=row_key, weight=Weight().plus(self.weight))
+        self._weigh(row_key, weight)
 
     def add_all(self, first: str, last: str, lines: list[bytes], weight: Weight) -> None:
-        """At once, where none of them is the last of the head."""
+        """No more than there is room for."""
         self._spool.add(first, b"".join(lines))
         self._spool.last = last
-        self.weight.add(weight)
+        self._weigh(last, weight)
 
-    def takes_all(self, weight: Weight, limits: Limits) -> bool:
-        """Whether `add_all` may be called with rows of this weight."""
-        rows = self.weight.rows
-        return self.weight.holds(weight, limits) and not rows < CANARY_ROWS <= rows + weight.rows
+    def _weigh(self, last: str, weight: Weight) -> None:
+        self.weight.add(weight)
+        if self.weight.rows == CANARY_ROWS:
+            self._head = Head(last=last, weight=Weight().plus(self.weight))
 
     def store(self, objects: Objects, *, delay_seconds: int = 0) -> Source:
         part = self._spool.store(objects)

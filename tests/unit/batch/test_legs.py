@@ -13,7 +13,7 @@ from functions.batch import layout
 from functions.batch.deadline import Remaining
 from functions.batch.model import Job
 from functions.batch.outcomes import range_results
-from functions.batch.reading import legs
+from functions.batch.reading import legs, sharding
 from functions.batch.work import RangeResult
 from tests.support.driver import World
 from tests.support.lines import jsonl
@@ -91,7 +91,8 @@ def world(recipe: dict[str, Any] | None, **more: Any) -> Counted:
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legs, "_LOOK", 100)
+    monkeypatch.setattr(legs, "LOOK", 100)
+    monkeypatch.setattr(sharding, "LOOK_AT_DATA", 100)
     monkeypatch.setattr(legs, "_ROWS", 3)
 
 
@@ -164,6 +165,25 @@ def test_a_leg_of_data_ends_before_its_disk_is_full(monkeypatch: pytest.MonkeyPa
     ]
     assert len(sizes) > 4
     assert max(sizes[1:]) < 1_500  # fifty lines are looked at, to tell what separates cells
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, None], ids=["data", "requests"])
+def test_the_clock_is_looked_at_before_many_documents_are_read(
+    recipe: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of data may name one in fifty bytes; a thousand of them would outlast the call."""
+    monkeypatch.undo()
+    one = world(recipe, clock=lambda: lambda: 0.0)
+    one.inputs.piece = 8 << 20
+    if recipe is None:
+        content = requests(900)
+    else:
+        content = jsonl([{"id": f"{n}", "text": "short and sweet"} for n in range(2_000)])
+    assert 60_000 < len(content) < 200_000
+    job_id = one.drop("in/a.jsonl", content)
+    assert one.read_and_admit(job_id, one.plan(job_id)) == "start"
+    rows = [each.rows for each in ranges(one, job_id)]
+    assert max(rows) < 500 if recipe else rows[0] > 900
 
 
 def test_a_leg_that_was_stored_is_not_read_again() -> None:

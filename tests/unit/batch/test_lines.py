@@ -35,7 +35,8 @@ def cut(data: bytes, size: int) -> list[bytes]:
 @given(st.lists(st.sampled_from([b"\n", b"a", b"\r", b"x" * 9])).map(b"".join))
 def test_lines_of_a_block_are_what_stands_between_newlines(block: bytes) -> None:
     assert split(block) == block.split(b"\n")
-    assert b"".join(lines_of(block)) == block
+    assert b"".join(lines_of(block)) == block + b"\n"
+    assert [line[:-1] for line in lines_of(block)] == block.split(b"\n")
 
 
 def test_a_long_line_is_not_copied() -> None:

@@ -15,10 +15,11 @@ from functions.batch.model import Job, Shard
 from functions.batch.money import Bill, Promise, dollars
 from functions.batch.pricing import Price, PriceList, Rates
 from functions.batch.reading.moulds import Moulds
-from functions.batch.rows import Group, Limits, Weight
+from functions.batch.rows import Group, Weight
 from functions.batch.spending.estimating import estimate, upper_bound, upper_percent
 from functions.batch.spending.promises import Keeper
 from functions.providers.anthropic.dialect import AnthropicDialect
+from tests.support.alike_lines import ROOMY
 from tests.support.money_twins import rates_of
 from tests.support.priced_job import MODEL, PricedWorld
 
@@ -76,14 +77,13 @@ def test_rows_that_ask_for_a_cache_are_told(system: str) -> None:
             b'"messages":[{"role":"user","content":"hello number %d"}]}}'
             % (number, said.encode(), number)
         )
-    limits = Limits(rows=100, bytes=1 << 20, inputs=100, output=1 << 20)
     moulds = Moulds("000000-")
     for line in lines[:3]:
         row = dialect.parse_usual(line)
         assert row is not None
         assert row.weight.marked == dialect.weigh(line).marked == asks
         moulds.learn(line, dialect)
-    found = moulds.take(b"\n".join(lines[3:]), 0, 3, lambda *_: limits)
+    found = moulds.take(b"\n".join(lines[3:]), 0, 3, lambda *_: ROOMY)
     assert found is not None
     assert (found[1].rows, found[1].weight.marked) == (9, 9 * asks)
 

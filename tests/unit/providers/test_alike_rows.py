@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS
 from functions.batch.errors import InvalidRow
+from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Dialect
+from functions.batch.reading import legs as legs_module
 from functions.batch.reading import moulds as moulds_module
 from functions.batch.reading import tokens as tokens_module
 from functions.batch.reading.looking import decode, dialect_of
 from functions.batch.reading.moulds import Moulds, mould_of
 from functions.batch.rows import Caps, Weight
-from functions.batch.streams import lines as lines_module
 from functions.batch.streams.fresh import pack_fresh
 from functions.batch.streams.lines import pack_row, unpack_row
+from functions.batch.work import RangeResult
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.fields import MOST_MODEL
-from tests.support.alike_lines import BY_NAME, MODELS, MORE, TEXTS, line_of
+from tests.support.alike_lines import BY_NAME, MODELS, MORE, ROOMY, TEXTS, line_of
 from tests.support.driver import World
 
 GAPS = st.sampled_from(TEXTS)
@@ -111,12 +113,33 @@ def test_alike_or_not(
 ) -> None:
     data, caps = b"\n".join(lines), Caps(rows=rows, bytes=size)
     with (
-        patch.object(lines_module, "BLOCK_BYTES", block),
+        patch.object(legs_module, "LOOK", block),
         patch.object(moulds_module, "_LEAST_REACH", reach),
     ):
         found = sharded(data, caps, split)
     with patch.object(Moulds, "take", lambda *_: None):
         assert found == sharded(data, caps, split)
+
+
+@pytest.mark.usefixtures("weightless")
+@pytest.mark.parametrize("most", [0, 1, 2, 99, 100, 101, 130])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_head_ends_and_a_batch_is_full_within_alike_rows(provider: str, most: int) -> None:
+    """After the canary's rows, and after as many as the deployment lets a batch have."""
+    lines = [line_of(provider, b"id-%d" % n, b"Read.", b"text %d" % n, b"") for n in range(270)]
+    lines[150:150] = [line_of(provider, b"id", b"Read.", b"long " * 200, b"")] * 3
+    data = b"\n".join(lines)
+    found = sharded(data, Caps(rows=most), 1 << 29)
+    with patch.object(Moulds, "take", lambda *_: None):
+        assert found == sharded(data, Caps(rows=most), 1 << 29)
+    (result,) = [value for key, value in found.items() if "/ranges/" in key]
+    sources = msgspec.json.decode(result, type=RangeResult).sources
+    starts = range(0, 273, most or 273)
+    assert [int(source.first[7:]) for source in sources] == [*starts]
+    assert [source.head and int(source.head.last[7:]) for source in sources] == [
+        start + CANARY_ROWS - 1 if min(most or 273, 273 - start) >= CANARY_ROWS else None
+        for start in starts
+    ]
 
 
 def read_whole(dialect: Dialect, number: int, line: bytes) -> tuple[bytes, Weight] | None:
@@ -152,7 +175,7 @@ def test_no_two_texts_make_up_for_each_other(provider: str) -> None:
     for places in combinations(range(6), 2):
         for texts in product([*TEXTS, NO_STRING], repeat=2):
             rows = rows_with(dict(zip(places, texts, strict=True)))
-            run = mould.take(b"\n".join(rows), 0, 7, 1 << 30)
+            run = mould.take(b"\n".join(rows), 0, 7, ROOMY)
             sums, packed = Weight(), b""
             for number, row in enumerate(rows[: run.rows if run else 0], 7):
                 if (number, row) not in known:
@@ -180,7 +203,7 @@ def test_a_mould_weighs_as_the_longer_way(provider: str, more: bytes) -> None:
     if mould is None:
         assert dialect.parse_usual(rows[1]) is None
         return
-    run = mould.take(b"\n".join(rows), 0, 0, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
     assert run is not None
     sums, packed = Weight(), b""
     for number, row in enumerate(rows):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from functions.batch.reading.moulds import mould_of
-from functions.batch.reading.shares import FIRST
+from functions.batch.reading.shares import FIRST, Shares
 from functions.batch.streams.lines import unpack_row
-from tests.support.alike_lines import BY_NAME, line_of
+from tests.support.alike_lines import BY_NAME, ROOMY, line_of
 
 CORPUS = Path(__file__).resolve().parents[2] / "corpus"
 KINDS = [
@@ -38,8 +39,8 @@ def test_rows_weigh_together_what_each_weighs(kinds: list[str], length: int) -> 
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[1], rows[0], dialect, "000000-")
     assert mould is not None
-    run = mould.take(b"\n".join(rows), 0, FIRST, 1 << 30)
-    first = mould.take(b"\n".join(rows), 0, FIRST - 1, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, FIRST, ROOMY)
+    first = mould.take(b"\n".join(rows), 0, FIRST - 1, ROOMY)
     assert run is not None
     assert first is not None
     rows = rows[: run.rows]
@@ -53,6 +54,42 @@ def test_rows_weigh_together_what_each_weighs(kinds: list[str], length: int) -> 
         assert each == pytest.approx(alone, rel=0.35)
 
 
+def weighed(shares: Shares, number: int, rates: list[float], seed: int) -> tuple[float, float]:
+    """The tokens of a block of rows, some of which have others for their length; and how far from
+    that they come out."""
+    draw = random.Random(seed)
+    lengths = [draw.randrange(500, 1_500) for _ in range(450)]
+    own = [length * draw.choice(rates) for length in lengths]
+    found = shares.tokens(lengths, lambda rows: [own[r] for r in rows], number=number, fixed=3.0)
+    return sum(own), sum(found) - 3 * len(found) - sum(own)
+
+
+def test_blocks_learn_from_those_before_them() -> None:
+    """Where rows differ, what is weighed of several blocks tells more than what is of one."""
+    alone = [weighed(Shares(), FIRST, [0.1, 0.2, 0.4], seed) for seed in range(60)]
+    shares = Shares()
+    each = [weighed(shares, FIRST + 450 * n, [0.1, 0.2, 0.4], n) for n in range(60)]
+    spread, less = (sum(abs(off) / own for own, off in those) / 60 for those in (alone, each))
+    assert less < 0.8 * spread
+    assert less < 0.06
+    assert abs(sum(off for _, off in each)) < 0.02 * sum(own for own, _ in each)
+
+
+def test_rows_of_another_kind_are_met_within_some_blocks() -> None:
+    shares = Shares()
+    for number in range(10):
+        weighed(shares, FIRST + 450 * number, [0.2], number)
+    for number in range(10, 20):
+        own, off = weighed(shares, FIRST + 450 * number, [0.5], number)
+        assert abs(off) < own * 0.31 * 0.5 ** (number - 10) + 0.01 * own
+
+
+def test_texts_without_length_have_no_tokens() -> None:
+    assert Shares().tokens([0] * 40, lambda rows: [0.0 for _ in rows], number=FIRST, fixed=7) == (
+        [7] * 40
+    )
+
+
 @pytest.mark.parametrize("at", [0, 7, 100, 199])
 def test_a_long_row_among_short_ones_is_weighed_by_itself(at: int) -> None:
     """However dense it is, and wherever it stands."""
@@ -64,7 +101,7 @@ def test_a_long_row_among_short_ones_is_weighed_by_itself(at: int) -> None:
     dialect = BY_NAME["openai"]
     mould = mould_of(rows[51], rows[50], dialect, "000000-")
     assert mould is not None
-    run = mould.take(b"\n".join(rows), 0, FIRST, 1 << 30)
+    run = mould.take(b"\n".join(rows), 0, FIRST, ROOMY)
     assert run is not None
     alone = [dialect.weigh(row).tokens for row in rows]
     each = [unpack_row(line)[1].tokens for line in b"".join(run.packed).splitlines()]
