@@ -47,6 +47,20 @@ class Around(msgspec.Struct, frozen=True):
     def gaps(self) -> int:
         return len(self.inner) + 1
 
+    def may_fit(self, block: bytes, at: int) -> bool:
+        """The line that begins at this place: whether it has all of this, in this order."""
+        if not block.startswith(self.head, at):
+            return False
+        end = block.find(b"\n", at)
+        end = end if end >= 0 else len(block)
+        begin = at + len(self.head)
+        for inner in self.inner:
+            begin = block.find(inner, begin, end)
+            if begin < 0:
+                return False
+            begin += len(inner)
+        return block.endswith(self.tail[:-1], begin, end)
+
     def cut(self, window: bytes, lines: list[bytes], *, alike: bool) -> Gaps:
         """Of the lines that fit, up to the first that does not; the first begins with the head. The
         last one has no newline in the window. `alike`: in all of them the gaps may begin at the

@@ -34,7 +34,7 @@ _RUNS = 64
 _SHORT = 4
 _PAUSE = 1_000
 """After so many runs with fewer rows than this on average that ended before their block did, so
-many rows are read one by one."""
+many rows are read one by one. After so many that fitted none, these are forgotten."""
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class Mould:
     def take(self, block: bytes, at: int, number: int, room: Room) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
         has this number. None if there is none."""
-        if not block.startswith(self._around.head, at):
+        if not self._around.may_fit(block, at):
             return None
         until = self._window(block, at, room.rows * self._line_bytes)
         window = block[at:until]
@@ -221,6 +221,8 @@ class Moulds:
             return
         before, self._before = self._before, line
         self._missed += 1
+        if self._missed % _RUNS == 0:
+            self._known.clear()
         if before and not self._missed & (self._missed - 1):
             made = mould_of(line, before, dialect, self._prefix)
             if made is not None and all(made.shape != each.shape for each in self._known):
