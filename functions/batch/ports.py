@@ -178,8 +178,7 @@ class Dialect(Protocol):
         ...
 
     def cut(self, line: bytes) -> Cut | None:
-        """Of a line in UTF-8. None where `parse_usual` has none, or not all that is weighed is
-        text."""
+        """Of a line that was parsed before. None where nothing can be told."""
         ...
 
     def weigh(self, line: bytes) -> Weight:

@@ -109,24 +109,31 @@ class Weight(msgspec.Struct, kw_only=True, gc=False):
 
 
 class ParsedRow(msgspec.Struct, frozen=True, gc=False):
-    """What sharding needs to know of a line."""
+    """What sharding needs to know of a line. `tokens`: before they were rounded."""
 
     group: Group
     weight: Weight
+    tokens: float
+
+
+LINK = b'"http'
+"""What a link begins with in JSON: one that begins otherwise may hold what it refers to."""
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """Where a usual line has what may be any string, and leaves all else that is said of it as it
-    is: `identity`, the user's id, null where that is no string; and the texts among `terms`, of
-    which the row's tokens are the sum, in this order. Both as they stand in the line, as JSON.
+    """Where a line has what may be any string, and leaves all else that is said of it as it is:
+    `identity`, the user's id, null where that is no string; texts, whose tokens are among the
+    row's; strings that are `free` to be any; and `links`, which are that behind `LINK`. All as
+    they stand in the line, as JSON.
 
     `alone`: a row weighs as many bytes as its request, and its answer repeats that; otherwise as
     many as its line.
     """
 
-    row: ParsedRow
     identity: bytes | None
-    terms: list[float | bytes]
+    texts: list[bytes]
+    free: list[bytes]
+    links: list[bytes]
     alone: bool = False
 
 

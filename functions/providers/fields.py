@@ -49,7 +49,7 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         return None
 
 
-def text_or_none(raw: msgspec.Raw) -> bytes | None:
+def text_or_none(raw: msgspec.Raw | bytes) -> bytes | None:
     """The JSON, if it is a string."""
     data = bytes(raw)
     return data if data.startswith(b'"') else None

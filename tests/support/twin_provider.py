@@ -79,7 +79,7 @@ class TwinDialect:
             model = _line.decode(line).model
         except msgspec.ValidationError as error:
             raise InvalidRow("no_model", str(error)) from error
-        return ParsedRow(Group(self.provider, "/twin", model), self.weigh(line))
+        return ParsedRow(Group(self.provider, "/twin", model), self.weigh(line), len(line))
 
     def parse_usual(self, line: bytes) -> ParsedRow | None:
         return None

@@ -76,13 +76,13 @@ class Around(msgspec.Struct, frozen=True):
         """Nothing where they do not. If the first and the last are so, the others are tried."""
         slices = self._slices(lines[0])
         last = lines[-1]
-        if not slices or self._filled([last[each] for each in slices]) != last[:-1]:
+        if not slices or self.filled([last[each] for each in slices]) != last[:-1]:
             return []
         if len(slices) == 1:
             raws = [line[slices[0]] for line in lines]
         else:
             raws = [*chain.from_iterable(map(itemgetter(*slices), lines))]
-        return raws if self._filled(raws) == window else []
+        return raws if self.filled(raws) == window else []
 
     def _slices(self, line: bytes) -> list[slice]:
         slices: list[slice] = []
@@ -95,7 +95,7 @@ class Around(msgspec.Struct, frozen=True):
             begin = end + len(inner)
         return [*slices, slice(begin, -len(self.tail))]
 
-    def _filled(self, raws: list[bytes]) -> bytes:
+    def filled(self, raws: list[bytes]) -> bytes:
         """The lines that have this in their gaps, the last one without its newline."""
         many = self.gaps
         rows = len(raws) // many

@@ -16,11 +16,13 @@ from itertools import takewhile
 
 import msgspec
 
+from functions.batch.errors import InvalidRow
 from functions.batch.ports import Dialect
 from functions.batch.reading.gaps import Around, Gaps
+from functions.batch.reading.looking import decode
 from functions.batch.reading.shares import Shares
 from functions.batch.reading.tokens import text_tokens
-from functions.batch.rows import Cut, Group, Weight
+from functions.batch.rows import LINK, Cut, Group, ParsedRow, Weight
 from functions.batch.streams.fresh import FreshForm
 from functions.batch.streams.lines import lines_of
 
@@ -46,8 +48,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 RoomFor = Callable[[Group, Dialect], Room]
 
-_text = msgspec.json.Decoder(str).decode
-_QUOTES = 2
+_QUOTE = b'"'
+_PROBE = b" ".join(b"what is said in %d words" % number for number in range(20))
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -71,11 +73,13 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Mould:
-    def __init__(self, dialect: Dialect, cut: Cut, line: bytes, shape: Shape, prefix: str) -> None:
+    def __init__(
+        self, dialect: Dialect, cut: Cut, row: ParsedRow, line: bytes, shape: Shape, prefix: str
+    ) -> None:
         self.dialect = dialect
-        self.group: Group = cut.row.group
+        self.group: Group = row.group
         self.shape = shape
-        self._weight = cut.row.weight
+        self._weight = row.weight
         self._alone = cut.alone
         self._around = shape.around
         id_at = len(shape.around.head) - 1 if shape.named == 0 else 0
@@ -117,7 +121,7 @@ class Mould:
         if not taken:
             return None
         tokens = self._tokens(gaps, number)
-        ids = [*map(_QUOTES.__add__, gaps.lengths(self.shape.named or 0))]
+        ids = [*map((2 * len(_QUOTE)).__add__, gaps.lengths(self.shape.named or 0))]
         packed = self._form.packed(number, tokens, ids, lines)
         size -= taken
         if self._alone and self.shape.named is not None:
@@ -215,45 +219,71 @@ class Moulds:
             self._runs = self._rows = 0
 
     def learn(self, line: bytes, dialect: Dialect) -> None:
-        """From a usual row that fitted none; less and less often, if nothing comes of it."""
+        """From a valid row that fitted none; less and less often, if nothing comes of it."""
         if self._left_alone:
             self._left_alone -= 1
             return
-        before, self._before = self._before, line
+        before, self._before = self._before, line if len(line) <= _MOST_REACH else b""
         self._missed += 1
         if self._missed % _RUNS == 0:
             self._known.clear()
-        if before and not self._missed & (self._missed - 1):
+        if before and self._before and not self._missed & (self._missed - 1):
             made = mould_of(line, before, dialect, self._prefix)
             if made is not None and all(made.shape != each.shape for each in self._known):
                 self._known = [made, *self._known[: _MOST - 1]]
 
 
 def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould | None:
-    """What the line has in common with the one before it. None for an unusual line, and for one
-    whose texts cannot be told from the rest of it, or of which nothing differs."""
-    cut = dialect.cut(line)
-    if cut is None:
+    """What the line has in common with the one before it. None for one of which nothing differs, or
+    whose texts cannot be told from the rest of it, or for which they are more than texts."""
+    cut, row = dialect.cut(line), _parsed(line, dialect)
+    if cut is None or row is None:
         return None
-    texts = [term for term in cut.terms if type(term) is bytes and term not in before]
-    named = [cut.identity] if cut.identity is not None else []
-    places = {raw: line.find(raw) for raw in (*named, *texts)}
-    if not places or len(places) < len(named) + len(texts):
+    named = [] if cut.identity is None else [cut.identity]
+    texts = [raw for raw in cut.texts if raw not in before]
+    links = [raw for raw in cut.links if raw not in before]
+    gaps = [*named, *texts, *(raw for raw in cut.free if raw not in before), *links]
+    places = {raw: line.find(raw) for raw in gaps}
+    if not places or len(places) < len(gaps):
         return None
     if any(line.rfind(raw) != at for raw, at in places.items()):
         return None
     found = sorted(places, key=places.__getitem__)
-    around = [line[: places[found[0]] + 1]]
-    for raw, end in zip(found, [*(places[raw] + 1 for raw in found[1:]), None], strict=True):
-        around.append(line[places[raw] + len(raw) - 1 : end])
+    begins = [places[raw] + (len(LINK) if raw in links else len(_QUOTE)) for raw in found]
+    pieces = [line[: begins[0]]]
+    for raw, end in zip(found, [*begins[1:], None], strict=True):
+        pieces.append(line[places[raw] + len(raw) - len(_QUOTE) : end])
+    around = Around(pieces[0], pieces[1:-1], pieces[-1] + b"\n")
+    empty = _parsed(around.filled([b""] * around.gaps), dialect)
+    if empty is None:
+        return None
     shape = Shape(
-        Around(around[0], around[1:-1], around[-1] + b"\n"),
-        fixed=sum(_fixed(term) for term in cut.terms if term not in texts),
+        around,
+        fixed=empty.tokens,
         texts=[found.index(raw) for raw in texts],
         named=None if cut.identity is None else found.index(cut.identity),
     )
-    return Mould(dialect, cut, line, shape, prefix)
+    mould = Mould(dialect, cut, row, line, shape, prefix)
+    return mould if _tells(mould, dialect) else None
 
 
-def _fixed(term: float | bytes) -> float:
-    return text_tokens(_text(term)) if isinstance(term, bytes) else term
+def _tells(mould: Mould, dialect: Dialect) -> bool:
+    """Whether it says of a line what the dialect does. It may not where what looks like a text is
+    something else, in a request that is odd."""
+    around = mould.shape.around
+    line = around.filled([_PROBE] * around.gaps)
+    row, run = _parsed(line, dialect), mould.take(line, 0, 0, Room(rows=1, bytes=1 << 62))
+    if row is None or run is None:
+        return False
+    tokens = run.weight.tokens if abs(run.weight.tokens - row.weight.tokens) <= 1 else -1
+    return (row.group, msgspec.structs.replace(row.weight, tokens=tokens)) == (
+        mould.group,
+        run.weight,
+    )
+
+
+def _parsed(line: bytes, dialect: Dialect) -> ParsedRow | None:
+    try:
+        return dialect.parse(line, decode(line))
+    except (InvalidRow, RecursionError):
+        return None

@@ -147,6 +147,8 @@ class RowSorter:
                 line, fields = self._with_model(line, fields)
             self._keep(key, line, dialect.parse(line, fields), dialect)
             self._last = dialect
+            if self._recipe is None:
+                self._moulds.learn(line, dialect)
         except (InvalidRow, RecursionError) as error:
             data = line.excerpt if isinstance(line, Oversized) else line
             raw = fields.get("custom_id", b"null")

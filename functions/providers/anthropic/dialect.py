@@ -17,9 +17,7 @@ from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnsw
 from functions.providers.anthropic import answers
 from functions.providers.anthropic.tokens import (
     Message,
-    base_tokens,
     input_tokens,
-    system_tokens,
 )
 from functions.providers.content import MOST_COUNT
 from functions.providers.fields import (
@@ -31,6 +29,7 @@ from functions.providers.fields import (
     replaced,
     text_or_none,
 )
+from functions.providers.places import FREE, TEXT, Place, cut_at
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -42,6 +41,16 @@ in a user's are refused: https://platform.claude.com/docs/en/api/migration-2026-
 LIMITS = Limits(rows=100_000, bytes=150_000_000, inputs=100_000, output=2_000_000_000)
 """Bytes below the API's 256 MB: a shard lies on a function's disk whole and goes out in one call
 that cannot be resumed, so its size is what a broken connection costs."""
+
+_SOURCE = Place(fields={"source": Place(fields={"url": FREE, "file_id": FREE})})
+_BLOCK = {"text": Place(fields={"text": TEXT}), "image": _SOURCE, "document": _SOURCE}
+_CONTENT = Place(string="text", items=Place(types=_BLOCK))
+_PARAMS = {
+    "system": _CONTENT,
+    "messages": Place(items=Place(fields={"content": _CONTENT})),
+    "metadata": Place(fields={"user_id": FREE}),
+}
+_STRINGS = Place(fields={"params": Place(fields=_PARAMS)})
 
 _NONE = msgspec.Raw()
 _CACHED = b'"cache_control"'
@@ -88,20 +97,6 @@ class _UsualRow(msgspec.Struct, gc=False):
     body: msgspec.Raw = msgspec.Raw()
 
 
-class _Text(msgspec.Struct, gc=False):
-    content: msgspec.Raw
-
-
-class _TextParams(msgspec.Struct, gc=False):
-    messages: list[_Text]
-    system: object = None
-
-
-class _TextRow(msgspec.Struct, gc=False):
-    custom_id: msgspec.Raw
-    params: _TextParams
-
-
 class _Block(msgspec.Struct):
     type: object = None
     citations: object = None
@@ -109,7 +104,6 @@ class _Block(msgspec.Struct):
 
 # Numbers may be larger than a double: they are the provider's to refuse.
 _usual_row = msgspec.json.Decoder(_UsualRow, float_hook=float)
-_texts = msgspec.json.Decoder(_TextRow, float_hook=float)
 _params = msgspec.json.Decoder(_Params, float_hook=float)
 _messages = msgspec.json.Decoder(list[Message], float_hook=float)
 
@@ -138,15 +132,16 @@ class AnthropicDialect:
         messages = _checked_messages(bytes(params.messages))
         group = Group(PROVIDER, ENDPOINT, params.model, ",".join(_betas(params.betas)))
         schema = params.output_config or params.output_format
+        given = input_tokens(messages, params.system, params.tools, schema)
         weight = Weight(
             rows=1,
             bytes=len(line) + ID_ROOM,
             output=_expected_output(tokens),
-            tokens=round(input_tokens(messages, params.system, params.tools, schema)),
+            tokens=round(given),
             max_output=tokens,
             marked=int(_CACHED in line),
         )
-        return ParsedRow(group, weight)
+        return ParsedRow(group, weight, given)
 
     def parse_usual(self, line: bytes) -> ParsedRow | None:
         """Text alone, without tools, sampling parameters or betas."""
@@ -164,26 +159,19 @@ class AnthropicDialect:
         for message in messages:
             if type(message.content) is not str:
                 return None
+        given = input_tokens(messages, params.system, _NONE, _NONE)
         weight = Weight(
             rows=1,
             bytes=len(line) + ID_ROOM,
             output=_expected_output(tokens),
-            tokens=round(input_tokens(messages, params.system, _NONE, _NONE)),
+            tokens=round(given),
             max_output=tokens,
             marked=int(_CACHED in line),
         )
-        return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight)
+        return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        row = self.parse_usual(line)
-        if row is None:
-            return None
-        found = _texts.decode(line)
-        messages = found.params.messages
-        terms: list[float | bytes] = [base_tokens(len(messages))]
-        terms += (bytes(message.content) for message in messages)
-        terms.append(system_tokens(found.params.system))
-        return Cut(row, text_or_none(found.custom_id), terms)
+        return cut_at(_STRINGS, line, text_or_none(self.custom_id(line)))
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

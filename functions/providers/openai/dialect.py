@@ -29,11 +29,10 @@ from functions.providers.openai.tokens import (
     Body,
     Chat,
     answers_of,
-    base_tokens,
     chat_tokens,
     input_tokens,
-    json_tokens,
 )
+from functions.providers.places import FREE, LINK, TEXT, Place, cut_at
 
 PROVIDER = "openai"
 
@@ -63,6 +62,30 @@ _EMBEDDING_BYTES = 68_000  # 3,072 numbers of 22 characters
 _IMAGE_BYTES = 3_000_000  # base64 of a 1,024 x 1,024 PNG
 
 
+_TEXT_PART = Place(fields={"text": TEXT})
+_PARTS = {
+    "text": _TEXT_PART,
+    "input_text": _TEXT_PART,
+    "output_text": _TEXT_PART,
+    "image_url": Place(fields={"image_url": Place(fields={"url": LINK})}),
+    "input_image": Place(fields={"image_url": LINK, "file_id": FREE}),
+    "file": Place(fields={"file": Place(fields={"file_id": FREE})}),
+    "input_file": Place(fields={"file_url": FREE, "file_id": FREE}),
+}
+_CONTENT = Place(string="text", items=Place(types=_PARTS))
+_MESSAGE = {"content": _CONTENT}
+_BODY = {
+    "messages": Place(items=Place(fields=_MESSAGE)),
+    "instructions": TEXT,
+    "input": Place(string="text", items=Place(string="text", fields=_MESSAGE)),
+    "prompt": Place(string="text", items=TEXT),
+    "metadata": Place(each=FREE),
+    "user": FREE,
+    "safety_identifier": FREE,
+    "prompt_cache_key": FREE,
+}
+_STRINGS = Place(fields={"body": Place(fields=_BODY)})
+
 # Numbers may be larger than a double: they are the provider's to refuse.
 _body = msgspec.json.Decoder(Body, float_hook=float)
 _chat = msgspec.json.Decoder(Chat, float_hook=float)
@@ -74,22 +97,6 @@ class _ChatRow(msgspec.Struct, gc=False):
     body: Chat
 
 
-class _TextMessage(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw()
-    name: msgspec.Raw = msgspec.Raw()
-    tool_calls: msgspec.Raw = msgspec.Raw()
-
-
-class _TextBody(msgspec.Struct, gc=False):
-    messages: list[_TextMessage] = []
-
-
-class _TextRow(msgspec.Struct, gc=False):
-    body: _TextBody
-    custom_id: msgspec.Raw = msgspec.Raw()
-
-
-_texts = msgspec.json.Decoder(_TextRow)
 _chat_row = msgspec.json.Decoder(_ChatRow, float_hook=float)
 
 
@@ -130,16 +137,17 @@ class OpenAIDialect:
                 f"{inputs} inputs in one row; a batch takes {LIMITS.inputs}.",
             )
         asked, most = answers_of(endpoint, body)
+        given = chat_tokens(body) if chat else input_tokens(endpoint, body)
         weight = Weight(
             rows=1,
             bytes=len(line) + ID_ROOM,
             inputs=inputs,
             output=_expected_output(endpoint, asked, most, inputs),
-            tokens=round(chat_tokens(body) if chat else input_tokens(endpoint, body)),
+            tokens=round(given),
             max_output=asked * most,
             unbounded=0 if most else asked,
         )
-        return ParsedRow(Group(PROVIDER, endpoint, body.model), weight)
+        return ParsedRow(Group(PROVIDER, endpoint, body.model), weight, given)
 
     def parse_usual(self, line: bytes) -> ParsedRow | None:
         """Chat completions."""
@@ -154,29 +162,19 @@ class OpenAIDialect:
         if b"\\u0000" in line or len(model) > MOST_MODEL:
             return None
         asked, most = answers_of(_CHAT, body)
+        given = chat_tokens(body)
         weight = Weight(
             rows=1,
             bytes=len(line) + ID_ROOM,
             output=_text_bytes(asked, most),
-            tokens=round(chat_tokens(body)),
+            tokens=round(given),
             max_output=asked * most,
             unbounded=0 if most else asked,
         )
-        return ParsedRow(Group(PROVIDER, _CHAT, model), weight)
+        return ParsedRow(Group(PROVIDER, _CHAT, model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        row = self.parse_usual(line)
-        if row is None:
-            return None
-        found = _texts.decode(line)
-        terms: list[float | bytes] = [base_tokens(len(found.body.messages))]
-        for message in found.body.messages:
-            text = text_or_none(message.content)
-            if text is None or message.name or message.tool_calls:
-                return None
-            terms.append(text)
-        terms.append(json_tokens(_chat_row.decode(line).body))
-        return Cut(row, text_or_none(found.custom_id), terms)
+        return cut_at(_STRINGS, line, text_or_none(self.custom_id(line)))
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

@@ -27,10 +27,11 @@ from functions.providers.fields import (
     string,
     text_or_none,
 )
+from functions.providers.places import FREE, TEXT, Place, cut_at
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
-from functions.providers.vertex.tokens import TURN, plain_tokens, request_tokens
+from functions.providers.vertex.tokens import plain_tokens, request_tokens
 
 PROVIDER = "vertex"
 GENERATE = "generateContent"
@@ -81,26 +82,22 @@ class _UsualRow(msgspec.Struct, gc=False):
     params: msgspec.Raw = msgspec.Raw()
 
 
-class _TextPart(msgspec.Struct, gc=False):
-    text: msgspec.Raw
+_PART = {
+    "text": TEXT,
+    "fileData": Place(fields={"fileUri": FREE}),
+    "file_data": Place(fields={"file_uri": FREE}),
+}
+_TURN = Place(fields={"parts": Place(items=Place(fields=_PART))})
+_REQUEST = {
+    "contents": Place(items=_TURN, fields=_TURN.fields),
+    "content": _TURN,
+    "systemInstruction": _TURN,
+    "system_instruction": _TURN,
+    "labels": Place(each=FREE),
+}
+_STRINGS = Place(fields={"request": Place(fields=_REQUEST)})
 
-
-class _TextTurn(msgspec.Struct, gc=False):
-    parts: list[_TextPart]
-
-
-class _TextRequest(msgspec.Struct, gc=False, rename="camel"):
-    contents: list[_TextTurn]
-    system_instruction: _TextTurn | None = None
-
-
-class _TextRow(msgspec.Struct, gc=False):
-    request: _TextRequest
-    custom_id: msgspec.Raw = msgspec.Raw()
-    key: msgspec.Raw = msgspec.Raw()
-
-
-_texts = msgspec.json.Decoder(_TextRow)
+_NONE = msgspec.Raw()
 _usual_row = msgspec.json.Decoder(_UsualRow)
 
 _generation = {
@@ -141,15 +138,16 @@ class VertexDialect:
         asked = 0 if endpoint == EMBED else positive(config.candidate_count) or 1
         most = positive(config.max_output_tokens)
         schema = config.response_schema or config.response_json_schema
+        given = request_tokens(importable, model) + raw_json(schema)
         weight = Weight(
             rows=1,
             bytes=size,
             output=size + _ENVELOPE_BYTES + _expected_bytes(asked, most),
-            tokens=round(request_tokens(importable, model) + raw_json(schema)),
+            tokens=round(given),
             max_output=asked * most,
             unbounded=0 if most else asked,
         )
-        return ParsedRow(Group(PROVIDER, endpoint, model, importable.variant), weight)
+        return ParsedRow(Group(PROVIDER, endpoint, model, importable.variant), weight, given)
 
     def parse_usual(self, line: bytes) -> ParsedRow | None:
         """Text alone, without tools or labels."""
@@ -169,35 +167,25 @@ class VertexDialect:
         size = len(row.request) + _ID_ROOM
         asked = positive(config.candidate_count) or 1
         most = positive(config.max_output_tokens)
+        given = plain_tokens(usual.plain)
         weight = Weight(
             rows=1,
             bytes=size,
             output=size + _ENVELOPE_BYTES + _expected_bytes(asked, most),
-            tokens=round(plain_tokens(usual.plain)),
+            tokens=round(given),
             max_output=asked * most,
             unbounded=0 if most else asked,
         )
-        return ParsedRow(Group(PROVIDER, GENERATE, model), weight)
+        return ParsedRow(Group(PROVIDER, GENERATE, model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        row = self.parse_usual(line)
-        if row is None:
+        fields = decode_fields(line)
+        identity = fields.get("custom_id", _NONE)
+        if bytes(identity) in (b"", b"null"):
+            identity = fields.get("key", _NONE)
+        elif not text_or_none(identity):
             return None
-        found = _texts.decode(line)
-        request = found.request
-        turns = [*request.contents]
-        if request.system_instruction is not None:
-            turns.append(request.system_instruction)
-        terms: list[float | bytes] = []
-        for turn in turns:
-            terms.append(TURN)
-            terms += (bytes(part.text) for part in turn.parts)
-        identity = text_or_none(found.custom_id)
-        if identity is None:
-            if bytes(found.custom_id) not in (b"", b"null"):
-                return None
-            identity = text_or_none(found.key)
-        return Cut(row, identity, terms, alone=True)
+        return cut_at(_STRINGS, line, text_or_none(identity), alone=True)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

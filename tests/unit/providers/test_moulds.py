@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+import msgspec
 import pytest
 
 from bench.shapes import PROVIDERS, spelled, templates
-from functions.batch.reading.moulds import Moulds, mould_of
-from functions.batch.rows import Weight
+from functions.batch.errors import InvalidRow
+from functions.batch.reading.moulds import Mould, Moulds, mould_of
+from functions.batch.reading.row_sorter import RowSorter
+from functions.batch.rows import ParsedRow, Weight
 from functions.batch.streams.lines import unpack_row
-from tests.support.alike_lines import BY_NAME, ROOMY, line_of
+from functions.handlers.provider_wiring import DIALECTS
+from functions.providers.openai.dialect import OpenAIDialect
+from tests.support.alike_lines import BY_NAME, KINDS, ROOMY, line_of
+from tests.support.driver import World
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -27,6 +35,84 @@ def test_usual_rows_fit(provider: str) -> None:
     assert run.weight.tokens == pytest.approx(sums.tokens, rel=0.02)
     sums.tokens = run.weight.tokens
     assert run.weight == sums
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "openai no chat"])
+def test_rows_of_every_kind_weigh_what_each_does(kind: str) -> None:
+    rows = [
+        line_of(kind, b"id-%d" % n, b"the first of %d " % n * n, b"%d is next. " % n * 9, b"")
+        for n in range(40)
+    ]
+    mould = mould_of(rows[1], rows[0], BY_NAME[kind], "000000-")
+    assert mould is not None
+    run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
+    assert run is not None
+    weighed = [BY_NAME[kind].weigh(row) for row in rows]
+    found = [unpack_row(line)[1] for line in b"".join(run.packed).splitlines()]
+    assert [each.tokens for each in found] == pytest.approx([row.tokens for row in weighed], abs=1)
+    assert [each.max_output for each in found] == [row.max_output for row in weighed]
+    assert run.weight.bytes == sum(row.bytes for row in weighed)
+    assert run.weight.output == sum(row.output for row in weighed)
+    assert len({row.tokens for row in weighed}) > 1
+
+
+def test_what_only_looks_like_a_text_makes_no_mould() -> None:
+    """A list of messages with something else among them is not read as one."""
+    rows = [line_of("openai no chat", b"%d" % n, b"a %d" % n, b"b %d" % n, b"") for n in range(2)]
+    assert mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-") is None
+
+
+@pytest.mark.parametrize("refused", [b'"user","content":""', b"what is said"])
+def test_what_only_some_texts_make_valid_makes_no_mould(refused: bytes) -> None:
+    class Choosy(OpenAIDialect):
+        def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
+            if refused in line:
+                raise InvalidRow("choosy", "No.")
+            return super().parse(line, fields)
+
+    rows = [line_of("openai", b"id-%d" % n, b"a", b"b %d" % n, b"") for n in range(2)]
+    assert mould_of(rows[1], rows[0], OpenAIDialect(), "000000-") is not None
+    assert mould_of(rows[1], rows[0], Choosy(), "000000-") is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "openai no chat"])
+def test_rows_of_every_kind_are_taken_together(kind: str) -> None:
+    data = b"\n".join(
+        line_of(kind, b"id-%d" % n, b"first %d" % n, b"second %d" % n, b"") for n in range(200)
+    )
+    world = World(dialects=DIALECTS, providers={})
+    job_id = world.drop("a.jsonl", data)
+    world.plan(job_id)
+    with patch.object(RowSorter, "take", autospec=True, side_effect=RowSorter.take) as alone:
+        world.shard(job_id, {"range": 0, "start": 0, "end": None})
+    assert 2 <= alone.call_count <= 4
+
+
+def test_very_long_rows_are_not_kept_to_be_compared() -> None:
+    moulds, dialect = Moulds("000000-"), BY_NAME["openai"]
+    rows = [line_of("openai", b"id-%d" % n, b"a", b"b%d" % n * (1 << 20), b"") for n in range(3)]
+    for row in rows:
+        moulds.learn(row, dialect)
+    assert moulds.take(rows[2], 0, 0, lambda *_: ROOMY) is None
+    shorter = [line_of("openai", b"id-%d" % n, b"a", b"b%d" % n, b"") for n in range(9)]
+    for row in shorter:
+        moulds.learn(row, dialect)
+    assert moulds.take(shorter[2], 0, 0, lambda *_: ROOMY) is not None
+
+
+def test_moulds_that_nothing_fits_are_forgotten() -> None:
+    """Each row of these has another stop word: to try moulds on all of them takes longer than to
+    read them."""
+    moulds, dialect = Moulds("000000-"), BY_NAME["openai"]
+    tried = 0
+    with patch.object(Mould, "take", autospec=True, side_effect=Mould.take) as take:
+        for n in range(4_096):
+            row = line_of("openai", b"id-%d" % n, b"a", b"b %d" % n, b',"stop":"%d"' % n)
+            tried += take.call_count
+            take.reset_mock()
+            assert moulds.take(row, 0, n, lambda *_: ROOMY) is None
+            moulds.learn(row, dialect)
+    assert tried < 2_000
 
 
 def test_a_file_of_two_kinds_has_two_moulds() -> None:
@@ -113,3 +199,19 @@ def test_rows_that_take_turns_are_read_one_by_one() -> None:
     alike = b"\n".join(of_kind(1, n) for n in range(50))
     found = [taken(alike) for _ in range(2_000)]
     assert found[-1] == 50
+
+
+def test_an_image_in_the_row_itself_does_not_fit_links() -> None:
+    """It is measured, and as large as it is."""
+    rows = [line_of("openai image", b"id-%d" % n, b"What is it?", b"%d" % n, b"") for n in range(9)]
+    mould = mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-")
+    assert mould is not None
+    rows[5] = rows[5].replace(b"https://a.b/5", b"data:image/png;base64,iVBORw0KGgo=")
+    run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
+    assert run is not None
+    assert run.rows == 5
+    inside = [row.replace(b"https://a.b/", b"data:image/png;base64,") for row in rows[:2]]
+    assert mould_of(inside[1], inside[0], BY_NAME["openai"], "000000-") is not None
+    told = mould_of(inside[1], inside[0], BY_NAME["openai"], "000000-")
+    assert told is not None
+    assert told.take(rows[5], 0, 0, ROOMY) is None
