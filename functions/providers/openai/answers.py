@@ -10,7 +10,6 @@ from typing import Literal
 import msgspec
 
 from functions.batch.rows import Answer, ReadAnswers, RowError, Usage, UsualAnswer
-from functions.batch.streams.lines import split
 from functions.providers.in_bulk import InBulk, Opened
 from functions.providers.openai.plain import plain
 from functions.providers.said import Tokens, told
@@ -123,6 +122,10 @@ class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
+class _UsualMetered(_Metered, gc=False):
+    error: object = None
+
+
 class _Unmetered(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     output: list[_Output] | None = None
@@ -135,6 +138,7 @@ _line = msgspec.json.Decoder(_Line, strict=False)
 _body = msgspec.json.Decoder(_Body, strict=False)
 _usual = msgspec.json.Decoder(_Usual, strict=False)
 _metered = msgspec.json.Decoder(_Metered, strict=False)
+_usual_metered = msgspec.json.Decoder(_UsualMetered, strict=False)
 _unmetered = msgspec.json.Decoder(_Unmetered)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 _error_alone = msgspec.json.Decoder(_ErrorAlone)
@@ -144,9 +148,7 @@ _string = msgspec.json.Decoder(str)
 def usual(block: bytes, endpoint: str) -> ReadAnswers:
     """What `parse` says of each line, where it is an answer that succeeded and was not cut; else
     the line."""
-    if endpoint not in _WITH_TEXT:
-        return ReadAnswers.of([], split(block))
-    return _in_bulk.read(block)
+    return (_in_bulk if endpoint in _WITH_TEXT else _without_text).read(block)
 
 
 def _opened(block: bytes) -> Opened:
@@ -165,9 +167,21 @@ def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
     if counts is None or body.error is not None:
         return None
     text, cut = _text(body)
-    if text == b"null" or cut:
+    if cut:
         return None
-    searches = _searches(body) if body.output else 0
+    return _metered_answer(row_id, data, text, counts, _searches(body) if body.output else 0)
+
+
+def _usual_textless(row_id: str, data: bytes, body: _UsualMetered) -> UsualAnswer | None:
+    counts = body.usage
+    if counts is None or body.error is not None:
+        return None
+    return _metered_answer(row_id, data, b"null", counts, 0)
+
+
+def _metered_answer(
+    row_id: str, data: bytes, text: bytes, counts: _Usage, searches: int
+) -> UsualAnswer | None:
     given = counts.input_tokens or counts.prompt_tokens
     if searches or not given or not _is_plain(counts):
         usage = _usage(counts, searches)
@@ -179,6 +193,7 @@ def _usual_answer(row_id: str, data: bytes, body: _Usual) -> UsualAnswer | None:
 
 
 _in_bulk = InBulk(_opened, _usual, _usual_answer, plain)
+_without_text = InBulk(_opened, _usual_metered, _usual_textless)
 
 
 def _is_plain(usage: _Usage) -> bool:

@@ -120,6 +120,11 @@ class _Shape(msgspec.Struct, rename="camel", gc=False):
     error: msgspec.Raw = _NULL
 
 
+class _Embedded(_Metered, rename="camel", gc=False):
+    embedding: msgspec.Raw = _NULL
+    embeddings: msgspec.Raw = _NULL
+
+
 class _Full(msgspec.Struct, rename="camel", gc=False):
     """A response that generated something."""
 
@@ -136,12 +141,13 @@ _response = msgspec.json.Decoder(_Response)
 _metered = msgspec.json.Decoder(_Metered, strict=False)  # protobuf writes long counts as texts
 _shape = msgspec.json.Decoder(_Shape)
 _full = msgspec.json.Decoder(_Full)
+_embedded = msgspec.json.Decoder(_Embedded)
 
 
-def usual(block: bytes) -> ReadAnswers:
-    """What `parse` says of each line, where it generated something and was not cut; else the line.
-    Not for answers to embedding requests."""
-    return _in_bulk.read(block)
+def usual(block: bytes, *, embeds: bool) -> ReadAnswers:
+    """What `parse` says of each line, where it generated something and was not cut, or embedded
+    something; else the line."""
+    return (_embeddings if embeds else _in_bulk).read(block)
 
 
 def _opened(block: bytes) -> Opened:
@@ -167,7 +173,18 @@ def _usual_answer(row_id: str, data: bytes, full: _Full) -> UsualAnswer | None:
     return (row_id, data, text, given, made, None)
 
 
+def _usual_embedding(row_id: str, data: bytes, said: _Embedded) -> UsualAnswer | None:
+    counts = said.usage_metadata
+    if counts is None or not _has(said.embedding, said.embeddings):
+        return None
+    usage = _counted(counts)
+    plain = usage.input_tokens and _is_plain(counts)
+    given, made = usage.input_tokens, usage.output_tokens
+    return (row_id, data, b"null", given, made, None if plain else usage)
+
+
 _in_bulk = InBulk(_opened, _full, _usual_answer)
+_embeddings = InBulk(_opened, _embedded, _usual_embedding)
 
 
 def _is_plain(counts: _Metadata) -> bool:

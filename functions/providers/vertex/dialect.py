@@ -15,7 +15,6 @@ import msgspec
 
 from functions.batch.errors import InvalidRow
 from functions.batch.rows import Answer, Cut, Group, Limits, ParsedRow, ReadAnswers, Weight
-from functions.batch.streams.lines import split
 from functions.providers.content import positive, raw_json
 from functions.providers.fields import (
     MOST_MODEL,
@@ -211,9 +210,7 @@ class VertexDialect:
         return answers.parse(line, embeds=group.endpoint == EMBED)
 
     def read_answers(self, block: bytes, group: Group) -> ReadAnswers:
-        if group.endpoint == EMBED:
-            return ReadAnswers.of([], split(block))
-        return answers.usual(block)
+        return answers.usual(block, embeds=group.endpoint == EMBED)
 
 
 def _endpoint(request: dict[str, msgspec.Raw]) -> str:

@@ -25,6 +25,7 @@ from functions.providers.in_bulk import Columns, InBulk
 from functions.providers.openai import answers as openai
 from functions.providers.openai import plain as openai_plain
 from functions.providers.vertex import answers as vertex
+from functions.providers.vertex.dialect import EMBED
 from tests.support.answers import in_full
 
 ID = b"r000000-000000007-12345678-0001-1"
@@ -125,8 +126,8 @@ OTHERS: list[tuple[str, tuple[Path, object], bool]] = [
     ("openai", ((*_USAGE, "output_tokens"), 5), True),
     ("openai", ((*_USAGE, "input_tokens_details"), {"cached_tokens": 9}), True),
     ("openai", ((*_USAGE, "output_tokens_details"), {"audio_tokens": 1}), True),
-    ("openai", ((*_BODY, "choices"), []), False),
-    ("openai", ((*_BODY, "choices", 0, "message", "content"), None), False),
+    ("openai", ((*_BODY, "choices"), []), True),
+    ("openai", ((*_BODY, "choices", 0, "message", "content"), None), True),
     ("openai", ((*_BODY, "choices", 0, "finish_reason"), "content_filter"), True),
     ("openai", (_USAGE, None), False),
     ("openai", (_USAGE, {}), False),
@@ -165,6 +166,63 @@ def test_other_answers(provider: str, change: tuple[Path, object], *, usual: boo
     assert (found is not None) == usual
     if found is not None:
         assert found == LONG[provider](line)
+
+
+_VECTOR = {"values": [0.1, -2e-9]}
+_VECTORS = {"object": "list", "data": [{"embedding": [0.1, -2e-9]}]}
+WITHOUT_TEXT: list[tuple[str, str, object, bool]] = [
+    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": 7}}, True),
+    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": "7"}}, True),
+    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": 0}}, True),
+    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": -1}}, False),
+    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"total_tokens": 7}}, False),
+    ("openai", "/v1/embeddings", _VECTORS, False),
+    ("openai", "/v1/embeddings", {"error": {"code": "x"}, "usage": {"prompt_tokens": 7}}, False),
+    ("openai", "/v1/embeddings", [_VECTORS], False),
+    ("openai", "/v1/moderations", {"results": [{"flagged": False}]}, False),
+    ("openai", "/v1/images/generations", {"data": [], "usage": {"input_tokens": 3}}, True),
+    (
+        "openai",
+        "/v1/images/generations",
+        {"usage": {"input_tokens": 3, "output_tokens_details": {"image_tokens": 4}}},
+        True,
+    ),
+    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {"promptTokenCount": 7}}, True),
+    ("vertex", EMBED, {"embeddings": [_VECTOR], "usageMetadata": {"promptTokenCount": 7}}, True),
+    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {"promptTokenCount": "7"}}, False),
+    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {}}, True),
+    (
+        "vertex",
+        EMBED,
+        {
+            "embedding": _VECTOR,
+            "usageMetadata": {
+                "promptTokenCount": 7,
+                "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 5}],
+            },
+        },
+        True,
+    ),
+    ("vertex", EMBED, {"embedding": _VECTOR}, False),
+    ("vertex", EMBED, {"embedding": {}, "usageMetadata": {"promptTokenCount": 7}}, False),
+    ("vertex", EMBED, {"candidates": [{}], "usageMetadata": {"promptTokenCount": 7}}, False),
+    ("vertex", EMBED, None, False),
+]
+
+
+@pytest.mark.parametrize(("provider", "endpoint", "body", "usual"), WITHOUT_TEXT)
+def test_answers_without_text(provider: str, endpoint: str, body: object, *, usual: bool) -> None:
+    """Vectors, pictures and verdicts."""
+    path = _BODY if provider == "openai" else ("response",)
+    group = Group(provider, endpoint, "m")
+    line = with_changes(provider, (path, body))
+    read = DIALECT[provider].read_answers(line, group)
+    assert [*map(in_full, read.usual())] == ([DIALECT[provider].answer(line, group)] * usual)
+    assert read.lines == ([] if usual else [line])
+    sound = with_changes(provider, (path, WITHOUT_TEXT[0 if provider == "openai" else 11][2]))
+    block = b"\n".join([sound, line, sound])
+    read = DIALECT[provider].read_answers(block, group)
+    assert (len(read.ids), read.lines) == ((3, []) if usual else (2, [line]))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -258,13 +316,15 @@ def test_plain_answers_are_read_at_once(provider: str) -> None:
                 plain([body_in(lines[0], path), body_in(other, path)])
 
 
-def test_embeddings_are_not_usual() -> None:
+def test_no_text_is_read_where_none_was_asked_for() -> None:
     line = spelled(templates("vertex")[0][1], ID)
-    group = Group("vertex", "embedContent", "m")
+    group = Group("vertex", EMBED, "m")
     assert DIALECT["vertex"].read_answers(line, group) == ReadAnswers.of([], [line])
     group = Group("openai", "/v1/embeddings", "m")
     line = spelled(templates("openai")[0][1], ID)
-    assert DIALECT["openai"].read_answers(line, group) == ReadAnswers.of([], [line])
+    (found,) = DIALECT["openai"].read_answers(line, group).usual()
+    assert in_full(found) == DIALECT["openai"].answer(line, group)
+    assert in_full(found).text == b"null"
 
 
 VALUES = st.sampled_from(
