@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.kinds import CHANGES
 from bench.shapes import PROVIDERS
 from infra.allocator import ALLOCATOR
 
@@ -154,7 +155,13 @@ def print_memory(provider: str, sizes: list[int], found: list[dict[str, Any]]) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows", description=__doc__)
-    parser.add_argument("--provider", choices=PROVIDERS, action="append", help="not all of them")
+    parser.add_argument(
+        "--provider",
+        choices=[*PROVIDERS, *CHANGES],
+        action="append",
+        help="not all of them; or rows of another kind than plain chat",
+    )
+    parser.add_argument("--kinds", action="store_true", help="rows of all other kinds")
     parser.add_argument("--rows", type=int, default=20_000, help="of which the speed is taken")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
@@ -170,7 +177,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     pin_to_one_core()
-    providers: list[str] = options.provider or list(PROVIDERS)
+    providers: list[str] = options.provider or list(CHANGES if options.kinds else PROVIDERS)
     if options.step:
         tempfile.tempdir = str(options.folder)
         measured = measure(options.step, providers[0], options.folder, options.rows, options.runs)

@@ -10,7 +10,7 @@ from typing import Any
 
 ROW_BYTES = 1_100
 _PASSAGES = 400
-_SYSTEM = (
+SYSTEM = (
     "You are the first reader of a support desk. Say in one sentence what the customer wants, "
     "then name one of: billing, shipping, fault, praise, other."
 )
@@ -31,7 +31,7 @@ def _openai(passage: str, answer: str) -> Shape:
     body = {
         "model": "gpt-5-mini",
         "messages": [
-            {"role": "system", "content": _SYSTEM},
+            {"role": "system", "content": SYSTEM},
             {"role": "user", "content": passage},
         ],
         "max_completion_tokens": 300,
@@ -83,7 +83,7 @@ def _anthropic(passage: str, answer: str) -> Shape:
     params = {
         "model": "claude-haiku-4-5",
         "max_tokens": 300,
-        "system": _SYSTEM,
+        "system": SYSTEM,
         "messages": [{"role": "user", "content": passage}],
     }
     message = {
@@ -111,7 +111,7 @@ def _vertex(passage: str, answer: str) -> Shape:
     """An answer repeats its request."""
     given, made = _counts(passage)
     request = {
-        "systemInstruction": {"parts": [{"text": _SYSTEM}]},
+        "systemInstruction": {"parts": [{"text": SYSTEM}]},
         "contents": [{"role": "user", "parts": [{"text": passage}]}],
         "generationConfig": {"maxOutputTokens": 300, "temperature": 0.2},
     }
@@ -180,9 +180,16 @@ def _passages(size: int) -> list[str]:
     return texts
 
 
-def templates(provider: str) -> list[tuple[tuple[bytes, ...], tuple[bytes, ...]]]:
-    """Rows and answers, all of about `ROW_BYTES`, cut where their ids belong."""
-    shape = _SHAPES[provider]
+def templates(
+    provider: str, change: Callable[[Shape, str, str], Shape] | None = None
+) -> list[tuple[tuple[bytes, ...], tuple[bytes, ...]]]:
+    """Rows and answers, all of about `ROW_BYTES`, cut where their ids belong. `change`: what makes
+    others of them, with what they say."""
+
+    def shape(passage: str, answer: str) -> Shape:
+        made = _SHAPES[provider](passage, answer)
+        return made if change is None else change(made, passage, answer)
+
     empty_row, empty_answer = shape("", "")
     own = len(json.dumps(empty_row, separators=(",", ":"))) + 16
     echoed = len(json.dumps(empty_answer, separators=(",", ":"))) + 60

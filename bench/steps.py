@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from bench.files import PIECE, FileInputs, FileObjects, pieces
+from bench.kinds import CHANGES
 from bench.shapes import spelled, templates
 from functions.batch.model import Job, Shard, now
 from functions.batch.ports import Provider
@@ -55,11 +56,13 @@ class Saved(msgspec.Struct):
 
 
 class Bench:
-    """A job of one provider in a folder, a process for each step."""
+    """A job in a folder, a process for each step. `kind`: a provider, for plain chat, or one of
+    `bench.kinds`."""
 
-    def __init__(self, folder: Path, provider: str, *, split_bytes: int) -> None:
+    def __init__(self, folder: Path, kind: str, *, split_bytes: int) -> None:
         self.folder = folder
-        self.provider = provider
+        self.provider = provider = kind.partition("/")[0]
+        self._change = CHANGES.get(kind)
         self.input = folder / "inbox" / INPUT
         self.objects = FileObjects(folder / "work")
         self.results = FileObjects(folder / "results")
@@ -120,7 +123,7 @@ class Bench:
     # What comes before.
 
     def make_input(self, rows: int) -> None:
-        made = [row for row, _ in templates(self.provider)]
+        made = [row for row, _ in templates(self.provider, self._change)]
         with self.input.open("wb", buffering=1 << 20) as file:
             for number, row in zip(range(rows), cycle(made), strict=False):
                 file.write(spelled(row, b"ticket-%09d" % number) + b"\n")
@@ -133,7 +136,7 @@ class Bench:
         """As if every batch had ended; answers come in no order."""
         assert self.world.admit(JOB) == "start"
         self.world.open_round(JOB, 1)
-        made = [answer for _, answer in templates(self.provider)]
+        made = [answer for _, answer in templates(self.provider, self._change)]
         for shard in self.ledger.shards(JOB):
             keys = [row.key for row in shard_rows(shard, self.world.work)]
             random.Random(1).shuffle(keys)

@@ -120,20 +120,23 @@ LINK = b'"http'
 """What a link begins with in JSON: one that begins otherwise may hold what it refers to."""
 
 
+class String(msgspec.Struct, frozen=True):
+    """One of a line, which may be any other and leaves all else that is said of the line as it is:
+    the user's `id`; a `text`, whose tokens are among the row's; one that is `free` to be any; or a
+    `link`, which is that behind `LINK`. `json`: as it stands in the line."""
+
+    role: Literal["id", "text", "free", "link"]
+    json: bytes
+
+
 class Cut(msgspec.Struct, frozen=True):
-    """Where a line has what may be any string, and leaves all else that is said of it as it is:
-    `identity`, the user's id, null where that is no string; texts, whose tokens are among the
-    row's; strings that are `free` to be any; and `links`, which are that behind `LINK`. All as
-    they stand in the line, as JSON.
+    """A line's strings, as they follow each other.
 
     `alone`: a row weighs as many bytes as its request, and its answer repeats that; otherwise as
     many as its line.
     """
 
-    identity: bytes | None
-    texts: list[bytes]
-    free: list[bytes]
-    links: list[bytes]
+    strings: list[String]
     alone: bool = False
 
 

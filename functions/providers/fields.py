@@ -49,12 +49,6 @@ def string(fields: dict[str, msgspec.Raw], name: str) -> str | None:
         return None
 
 
-def text_or_none(raw: msgspec.Raw | bytes) -> bytes | None:
-    """The JSON, if it is a string."""
-    data = bytes(raw)
-    return data if data.startswith(b'"') else None
-
-
 def check_model(model: str) -> None:
     """Raises `InvalidRow` for a name that no model has."""
     if len(model) > MOST_MODEL:

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from functions.batch.reading.moulds import Room
+from functions.batch.reading.mould import Room
 from functions.handlers.provider_wiring import DIALECTS
 
 ROOMY = Room(rows=1 << 30, bytes=1 << 30)

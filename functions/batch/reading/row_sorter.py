@@ -19,7 +19,8 @@ from functions.batch.reading.data_rows import (
 )
 from functions.batch.reading.identity import IdentitySpool
 from functions.batch.reading.looking import decode, dialect_of, is_utf8
-from functions.batch.reading.moulds import Moulds, Room
+from functions.batch.reading.mould import Room
+from functions.batch.reading.moulds import Moulds
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps, Group, Limits, ParsedRow, Weight
 from functions.batch.streams import envelope

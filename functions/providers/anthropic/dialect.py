@@ -27,9 +27,8 @@ from functions.providers.fields import (
     custom_id,
     decode_fields,
     replaced,
-    text_or_none,
 )
-from functions.providers.places import FREE, TEXT, Place, cut_at
+from functions.providers.places import FREE, ID, TEXT, Place, cut_at
 
 PROVIDER = "anthropic"
 ENDPOINT = "/v1/messages"
@@ -50,7 +49,7 @@ _PARAMS = {
     "messages": Place(items=Place(fields={"content": _CONTENT})),
     "metadata": Place(fields={"user_id": FREE}),
 }
-_STRINGS = Place(fields={"params": Place(fields=_PARAMS)})
+_STRINGS = Place(fields={"custom_id": ID, "params": Place(fields=_PARAMS)})
 
 _NONE = msgspec.Raw()
 _CACHED = b'"cache_control"'
@@ -171,7 +170,7 @@ class AnthropicDialect:
         return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        return cut_at(_STRINGS, line, text_or_none(self.custom_id(line)))
+        return cut_at(_STRINGS, line)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

@@ -21,7 +21,6 @@ from functions.providers.fields import (
     decode_fields,
     replaced,
     string,
-    text_or_none,
     with_id,
 )
 from functions.providers.openai import answers
@@ -32,7 +31,7 @@ from functions.providers.openai.tokens import (
     chat_tokens,
     input_tokens,
 )
-from functions.providers.places import FREE, LINK, TEXT, Place, cut_at
+from functions.providers.places import FREE, ID, LINK, TEXT, Place, cut_at
 
 PROVIDER = "openai"
 
@@ -84,7 +83,7 @@ _BODY = {
     "safety_identifier": FREE,
     "prompt_cache_key": FREE,
 }
-_STRINGS = Place(fields={"body": Place(fields=_BODY)})
+_STRINGS = Place(fields={"custom_id": ID, "body": Place(fields=_BODY)})
 
 # Numbers may be larger than a double: they are the provider's to refuse.
 _body = msgspec.json.Decoder(Body, float_hook=float)
@@ -174,7 +173,7 @@ class OpenAIDialect:
         return ParsedRow(Group(PROVIDER, _CHAT, model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        return cut_at(_STRINGS, line, text_or_none(self.custom_id(line)))
+        return cut_at(_STRINGS, line)
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

@@ -24,9 +24,8 @@ from functions.providers.fields import (
     decode_fields,
     replaced,
     string,
-    text_or_none,
 )
-from functions.providers.places import FREE, TEXT, Place, cut_at
+from functions.providers.places import FREE, ID, TEXT, Place, cut_at
 from functions.providers.vertex import answers, importing
 from functions.providers.vertex.importing import Importable, join
 from functions.providers.vertex.shapes import EMBED_REQUEST, GENERATE_REQUEST
@@ -94,9 +93,9 @@ _REQUEST = {
     "system_instruction": _TURN,
     "labels": Place(each=FREE),
 }
-_STRINGS = Place(fields={"request": Place(fields=_REQUEST)})
+_STRINGS = Place(fields={"custom_id": ID, "key": FREE, "request": Place(fields=_REQUEST)})
+_STRINGS_BY_KEY = Place(fields={"key": ID, "request": Place(fields=_REQUEST)})
 
-_NONE = msgspec.Raw()
 _usual_row = msgspec.json.Decoder(_UsualRow)
 
 _generation = {
@@ -178,13 +177,10 @@ class VertexDialect:
         return ParsedRow(Group(PROVIDER, GENERATE, model), weight, given)
 
     def cut(self, line: bytes) -> Cut | None:
-        fields = decode_fields(line)
-        identity = fields.get("custom_id", _NONE)
-        if bytes(identity) in (b"", b"null"):
-            identity = fields.get("key", _NONE)
-        elif not text_or_none(identity):
-            return None
-        return cut_at(_STRINGS, line, text_or_none(identity), alone=True)
+        custom_id = bytes(decode_fields(line).get("custom_id", b""))
+        if custom_id in (b"", b"null"):
+            return cut_at(_STRINGS_BY_KEY, line, alone=True)
+        return cut_at(_STRINGS, line, alone=True) if custom_id.startswith(b'"') else None
 
     def weigh(self, line: bytes) -> Weight:
         return self.parse(line, decode_fields(line)).weight

@@ -16,10 +16,11 @@ from functions.batch.errors import InvalidRow
 from functions.batch.model import CANARY_ROWS
 from functions.batch.ports import Dialect
 from functions.batch.reading import legs as legs_module
-from functions.batch.reading import moulds as moulds_module
+from functions.batch.reading import mould as mould_module
 from functions.batch.reading import tokens as tokens_module
 from functions.batch.reading.looking import decode, dialect_of
-from functions.batch.reading.moulds import Moulds, mould_of
+from functions.batch.reading.moulding import mould_of
+from functions.batch.reading.moulds import Moulds
 from functions.batch.rows import Caps, Weight
 from functions.batch.streams.fresh import pack_fresh
 from functions.batch.streams.lines import pack_row, unpack_row
@@ -114,7 +115,7 @@ def test_alike_or_not(
     data, caps = b"\n".join(lines), Caps(rows=rows, bytes=size)
     with (
         patch.object(legs_module, "LOOK", block),
-        patch.object(moulds_module, "_LEAST_REACH", reach),
+        patch.object(mould_module, "_LEAST_REACH", reach),
     ):
         found = sharded(data, caps, split)
     with patch.object(Moulds, "take", lambda *_: None):

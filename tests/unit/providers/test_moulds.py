@@ -9,7 +9,9 @@ import pytest
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.errors import InvalidRow
-from functions.batch.reading.moulds import Mould, Moulds, mould_of
+from functions.batch.reading.mould import Mould
+from functions.batch.reading.moulding import mould_of
+from functions.batch.reading.moulds import Moulds
 from functions.batch.reading.row_sorter import RowSorter
 from functions.batch.rows import ParsedRow, Weight
 from functions.batch.streams.lines import unpack_row
@@ -62,7 +64,7 @@ def test_what_only_looks_like_a_text_makes_no_mould() -> None:
     assert mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-") is None
 
 
-@pytest.mark.parametrize("refused", [b'"user","content":""', b"what is said"])
+@pytest.mark.parametrize("refused", [b'"user","content":""', b"these are four words"])
 def test_what_only_some_texts_make_valid_makes_no_mould(refused: bytes) -> None:
     class Choosy(OpenAIDialect):
         def parse(self, line: bytes, fields: dict[str, msgspec.Raw]) -> ParsedRow:
@@ -215,3 +217,64 @@ def test_an_image_in_the_row_itself_does_not_fit_links() -> None:
     told = mould_of(inside[1], inside[0], BY_NAME["openai"], "000000-")
     assert told is not None
     assert told.take(rows[5], 0, 0, ROOMY) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [
+        (b',"metadata":{"ticket":"id-%d"}', True),
+        (b',"metadata":{"ticket":"id-%d","again":"id-%d"},"user":"id-%d"', True),
+        (b',"metadata":{"ticket":"b %d"}', True),
+        (b',"stop":"id-%d"', False),
+        (b',"stop":["b %d"]', False),
+    ],
+)
+def test_what_stands_at_several_places_is_told_apart(more: bytes, *, same: bool) -> None:
+    """Where all of them are strings that may differ."""
+    rows = [
+        line_of("openai", b"id-%d" % n, b"a", b"b %d" % n, more.replace(b"%d", b"%d" % n))
+        for n in range(12)
+    ]
+    mould = mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-")
+    assert (mould is not None) == same
+    if mould is not None:
+        run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
+        assert run is not None
+        assert run.rows == 12
+        for line, row in zip(b"".join(run.packed).splitlines(), rows, strict=True):
+            transit = unpack_row(line)[1]
+            assert transit.tokens == BY_NAME["openai"].weigh(row).tokens
+            found = row[transit.id_at :][: transit.id_length]
+            assert found == BY_NAME["openai"].custom_id(row)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "anthropic user", "vertex"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_key_that_is_there_twice_makes_no_mould_that_is_wrong(kind: str, place: int) -> None:
+    """The last one counts: here it says what a string before it does."""
+    rows: list[bytes] = []
+    for n in range(4):
+        first, second = [b"same %d" % n, b"b %d" % n][:: 1 if place else -1]
+        line = line_of(kind, b"id", first, second, b"")
+        rows.append(line[:-1] + b',"custom_id":"same %d"}' % n)
+    mould = mould_of(rows[1], rows[0], BY_NAME[kind], "000000-")
+    if mould is not None:
+        run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
+        for line in b"".join(run.packed if run else []).splitlines():
+            _, transit, row = unpack_row(line)
+            assert transit.tokens == BY_NAME[kind].weigh(row).tokens
+            found = row[transit.id_at :][: transit.id_length]
+            assert transit.id_length == 0 or found == BY_NAME[kind].custom_id(row)
+
+
+def test_an_id_that_may_be_another_string_makes_no_mould() -> None:
+    """A key twice, and the only other string says the same: which is which cannot be told."""
+    rows = [
+        b'{"custom_id":"id","params":{"model":"claude-haiku-4-5","max_tokens":9,"messages":[{"role"'
+        b':"user","content":[{"type":"image","source":{"type":"url","url":"u%d"}}]}]},'
+        b'"custom_id":"u%d"}' % (n, n)
+        for n in range(2)
+    ]
+    once = [row.replace(b'"custom_id":"id",', b"") for row in rows]
+    assert mould_of(once[1], once[0], BY_NAME["anthropic"], "000000-") is not None
+    assert mould_of(rows[1], rows[0], BY_NAME["anthropic"], "000000-") is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from functions.batch.reading.moulds import mould_of
+from functions.batch.reading.moulding import mould_of
 from functions.batch.reading.shares import FIRST, Shares
 from functions.batch.streams.lines import unpack_row
 from tests.support.alike_lines import BY_NAME, ROOMY, line_of
