@@ -130,6 +130,8 @@ TEXTS = [
         b"",
         b"Read.",
         b"user",
+        b"cache_control",
+        b'\\"cache_control',
         "\u00e9\u4e2d\U0001f600".encode(),
         b"x" * 400,
         b"y" * 3_000,

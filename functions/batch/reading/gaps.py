@@ -37,7 +37,7 @@ class Gaps:
 class Around(msgspec.Struct, frozen=True):
     """A line, but for its gaps: `head` up to the opening quote of the first gap, `inner` from the
     closing quote of each to the opening one of the next, `tail` from that of the last to the
-    newline behind the line."""
+    newline behind the line. Where the strings of a gap begin alike, that is before it too."""
 
     head: bytes
     inner: list[bytes]
@@ -47,19 +47,20 @@ class Around(msgspec.Struct, frozen=True):
     def gaps(self) -> int:
         return len(self.inner) + 1
 
-    def may_fit(self, block: bytes, at: int) -> bool:
-        """The line that begins at this place: whether it has all of this, in this order."""
+    def fits(self, block: bytes, at: int) -> bool:
+        """Whether the line that begins at this place has all of this, and strings between it."""
         if not block.startswith(self.head, at):
             return False
         end = block.find(b"\n", at)
         end = end if end >= 0 else len(block)
         begin = at + len(self.head)
         for inner in self.inner:
-            begin = block.find(inner, begin, end)
-            if begin < 0:
+            until = block.find(inner, begin, end)
+            if until < 0 or not _is_string(block[begin:until]):
                 return False
-            begin += len(inner)
-        return block.endswith(self.tail[:-1], begin, end)
+            begin = until + len(inner)
+        tail = self.tail[:-1]
+        return block.endswith(tail, begin, end) and _is_string(block[begin : end - len(tail)])
 
     def cut(self, window: bytes, lines: list[bytes], *, alike: bool) -> Gaps:
         """Of the lines that fit, up to the first that does not; the first begins with the head. The
@@ -137,6 +138,17 @@ class Around(msgspec.Struct, frozen=True):
                 begin = end + len(inner)
             raws.append(piece[begin:])
         return raws
+
+
+def _is_string(raw: bytes) -> bool:
+    """Without its quotes. One that is odd in another way is found later."""
+    if b'"' not in raw:
+        return True
+    try:
+        _text(b'"%b"' % raw)
+    except ValueError:
+        return False
+    return True
 
 
 def _decoded(raws: list[bytes]) -> list[str]:

@@ -31,7 +31,7 @@ _QUOTES = 2
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Of rows: how many may be taken together, and how many bytes one may have in a batch."""
+    """How many rows may be taken together, and how many bytes one may have in a batch."""
 
     rows: int
     bytes: int
@@ -58,6 +58,8 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Mould:
+    """`one`: what a row weighs, on the average of those that were last taken."""
+
     def __init__(
         self, dialect: Dialect, cut: Cut, row: ParsedRow, line: bytes, shape: Shape, prefix: str
     ) -> None:
@@ -69,9 +71,9 @@ class Mould:
         self._around = shape.around
         id_at = len(shape.around.head) - 1 if shape.named == 0 else 0
         self._form = FreshForm(prefix, self._weight, id_at)
+        self.one = msgspec.structs.replace(row.weight)
         uncounted = sum(len(each.json) for each in cut.strings if each.role == "id" and cut.alone)
         self._beyond = self._weight.bytes - len(line) + uncounted
-        self._line_bytes = len(line) + 1
         self._reach = MOST_REACH
         self._alike = True
         self._shares = Shares()
@@ -79,9 +81,9 @@ class Mould:
     def take(self, block: bytes, at: int, number: int, room: Room) -> Run | None:
         """The lines from this place on that fit, up to the first that does not; the first of them
         has this number. None if there is none."""
-        if not self._around.may_fit(block, at):
+        if not self._around.fits(block, at):
             return None
-        until = self._window(block, at, room.rows * self._line_bytes)
+        until = self._window(block, at, room.rows * (self.one.bytes - self._beyond + 1))
         window = block[at:until]
         lines = lines_of(window)
         if len(lines) > room.rows:
@@ -111,7 +113,9 @@ class Mould:
         size -= taken
         if self._alone and self.shape.named is not None:
             size -= sum(ids)
-        return Run(taken, packed, self._together(taken, size, sum(tokens)), end)
+        weight = self._together(taken, size, sum(tokens))
+        self.one.bytes, self.one.output = -(-weight.bytes // taken), -(-weight.output // taken)
+        return Run(taken, packed, weight, end)
 
     def _window(self, block: bytes, at: int, most: int) -> int:
         """The end of the lines that are looked at together: more of them, the more fitted before,

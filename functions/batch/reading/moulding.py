@@ -16,6 +16,8 @@ from functions.batch.reading.mould import Mould, Room, Shape
 from functions.batch.rows import LINK, Cut, ParsedRow, String
 
 _QUOTE = b'"'
+_MOST_STRINGS, _MOST_GAPS = 256, 32
+"""Of a row that has more, each is read by itself: to find them all, in every row, takes longer."""
 _PROBE = b"these are four words, "
 _PROBES = 50
 
@@ -45,6 +47,8 @@ def mould_of(line: bytes, before: bytes, dialect: Dialect, prefix: str) -> Mould
 def _differing(line: bytes, before: bytes, cut: Cut) -> list[tuple[int, String]]:
     """Which strings differ from those of the line before, or may: the id. And where they begin.
     None of them where what is the same stands elsewhere too, and may be more than a string."""
+    if len(cut.strings) > _MOST_STRINGS:
+        return []
     known = Counter(string.json for string in cut.strings)
     found: list[tuple[int, String]] = []
     at = 0
@@ -57,7 +61,7 @@ def _differing(line: bytes, before: bytes, cut: Cut) -> list[tuple[int, String]]
                 return []
             found.append((at, string))
         at += len(string.json)
-    return found
+    return found if len(found) <= _MOST_GAPS else []
 
 
 def _around(line: bytes, found: list[tuple[int, String]]) -> Around:

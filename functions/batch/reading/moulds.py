@@ -7,18 +7,22 @@ from collections.abc import Callable
 from functions.batch.ports import Dialect
 from functions.batch.reading.mould import MOST_REACH, Mould, Room, Run
 from functions.batch.reading.moulding import mould_of
-from functions.batch.rows import Group
 
 _MOST = 4
 """Are known at a time."""
 
+_CREDIT = 8
+_FOR_A_CREDIT = 128
+"""To make a mould takes as long as to read some ten rows: so many are made, and another one for
+each so many rows that were taken by moulds, or where none was for a long time."""
+
 _RUNS = 64
-_SHORT = 4
+_SHORT = 8
 _PAUSE = 1_000
 """After so many runs with fewer rows than this on average that ended before their block did, so
 many rows are read one by one. After so many that fitted none, these are forgotten."""
 
-RoomFor = Callable[[Group, Dialect], Room]
+RoomFor = Callable[[Mould], Room]
 
 
 class Moulds:
@@ -33,6 +37,7 @@ class Moulds:
         self._rows = 0
         self._pause = _PAUSE
         self._left_alone = 0
+        self._credit = float(_CREDIT)
 
     def take(
         self, block: bytes, at: int, number: int, room_for: RoomFor
@@ -40,9 +45,10 @@ class Moulds:
         """As `Mould.take`, of the first mould that the line at this place fits."""
         known = self._known
         for place, mould in enumerate(known):
-            run = mould.take(block, at, number, room_for(mould.group, mould.dialect))
+            run = mould.take(block, at, number, room_for(mould))
             if run is not None:
                 self._missed = 0
+                self._credit = min(_CREDIT, self._credit + run.rows / _FOR_A_CREDIT)
                 if place:
                     known.insert(0, known.pop(place))
                 if run.until <= len(block):
@@ -73,7 +79,12 @@ class Moulds:
         self._missed += 1
         if self._missed % _RUNS == 0:
             self._known.clear()
-        if before and self._before and not self._missed & (self._missed - 1):
-            made = mould_of(line, before, dialect, self._prefix)
-            if made is not None and all(made.shape != each.shape for each in self._known):
-                self._known = [made, *self._known[: _MOST - 1]]
+        if not before or not self._before or self._missed & (self._missed - 1):
+            return
+        if self._missed < _RUNS:
+            if self._credit < 1:
+                return
+            self._credit -= 1
+        made = mould_of(line, before, dialect, self._prefix)
+        if made is not None and all(made.shape != each.shape for each in self._known):
+            self._known = [made, *self._known[: _MOST - 1]]

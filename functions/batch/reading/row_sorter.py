@@ -11,7 +11,7 @@ import msgspec
 from functions.batch import layout
 from functions.batch.depth import headroom
 from functions.batch.errors import InvalidRow
-from functions.batch.model import CANARY_ROWS, Job, Reason, RowCounts
+from functions.batch.model import Job, Reason, RowCounts
 from functions.batch.ports import Dialect, Objects
 from functions.batch.reading.data_rows import (
     DataRow,
@@ -19,7 +19,7 @@ from functions.batch.reading.data_rows import (
 )
 from functions.batch.reading.identity import IdentitySpool
 from functions.batch.reading.looking import decode, dialect_of, is_utf8
-from functions.batch.reading.mould import Room
+from functions.batch.reading.mould import Mould, Room
 from functions.batch.reading.moulds import Moulds
 from functions.batch.recipe import MadeRow, StoredRecipe
 from functions.batch.rows import Caps, Group, Limits, ParsedRow, Weight
@@ -87,12 +87,15 @@ class RowSorter:
         at = 0
         while at < len(block):
             until = self._take_alike(block, at) if self._recipe is None else at
-            if until == at:
-                until = 1 + block.find(b"\n", at) or len(block) + 1
-                line = block[at : until - 1]
-                if not is_blank(line):
-                    self.take(line)
-            at = until
+            at = until if until > at else self._take_line(block, at)
+
+    def _take_line(self, block: bytes, at: int, *, alike: bool = False) -> int:
+        """Where the next one begins."""
+        until = 1 + block.find(b"\n", at) or len(block) + 1
+        line = block[at : until - 1]
+        if not is_blank(line):
+            self.take(line, alike=alike)
+        return until
 
     def _take_alike(self, block: bytes, at: int) -> int:
         """Takes the next rows, as many as are alike; where in the block the others begin."""
@@ -104,11 +107,7 @@ class RowSorter:
         spool = self._open.get(mould.group)
         limits = self._limits_of(mould.group, mould.dialect)
         if not (Weight() if spool is None else spool.weight).holds(run.weight, limits):
-            # Only some: where the source is full after them, the others go together.
-            some = block[at : run.until - 1].split(b"\n", CANARY_ROWS)[:CANARY_ROWS]
-            for line in some:
-                self.take(line)
-            return at + sum(map(len, some)) + len(some)
+            return self._take_line(block, at, alike=True)  # It is full: the row opens another.
         spool = spool or self._open_spool(mould.group, run.weight)
         last = number + run.rows - 1
         first_key, last_key = f"{self._prefix}{number:09d}", f"{self._prefix}{last:09d}"
@@ -116,13 +115,20 @@ class RowSorter:
         self._counts.total += run.rows
         return run.until
 
-    def _room_for(self, group: Group, dialect: Dialect) -> Room:
-        limits = self._limits_of(group, dialect)
-        spool = self._open.get(group)
-        rows = 0 if spool is None else spool.weight.rows
-        return Room(rows=room_beside(rows, limits) or 1, bytes=limits.bytes)
+    def _room_for(self, mould: Mould) -> Room:
+        """At least one row has to be tried, to find that the source is full."""
+        limits = self._limits_of(mould.group, mould.dialect)
+        spool, one = self._open.get(mould.group), mould.one
+        used = Weight() if spool is None else spool.weight
+        rows = min(
+            room_beside(used.rows, limits),
+            (limits.bytes - used.bytes) // one.bytes,
+            (limits.output - used.output) // max(1, one.output),
+        )
+        return Room(rows=max(1, rows), bytes=limits.bytes)
 
-    def take(self, line: bytes | Oversized) -> None:
+    def take(self, line: bytes | Oversized, *, alike: bool = False) -> None:
+        """`alike`: it fits a mould."""
         key = self._next_key()
         fields: dict[str, msgspec.Raw] = {}
         dialect = self._last
@@ -130,7 +136,8 @@ class RowSorter:
             row = dialect.parse_usual(line)
             if row is not None and row.weight.bytes <= self._limits_of(row.group, dialect).bytes:
                 self._keep(key, line, row, dialect)
-                self._moulds.learn(line, dialect)
+                if not alike:
+                    self._moulds.learn(line, dialect)
                 return
         dialect = None
         try:
@@ -148,7 +155,7 @@ class RowSorter:
                 line, fields = self._with_model(line, fields)
             self._keep(key, line, dialect.parse(line, fields), dialect)
             self._last = dialect
-            if self._recipe is None:
+            if self._recipe is None and not alike:
                 self._moulds.learn(line, dialect)
         except (InvalidRow, RecursionError) as error:
             data = line.excerpt if isinstance(line, Oversized) else line

@@ -53,6 +53,7 @@ _STRINGS = Place(fields={"custom_id": ID, "params": Place(fields=_PARAMS)})
 
 _NONE = msgspec.Raw()
 _CACHED = b'"cache_control"'
+_CACHED_KEY = re.compile(_CACHED + rb"\s*:")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MOST_BETAS = 20
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
@@ -138,7 +139,7 @@ class AnthropicDialect:
             output=_expected_output(tokens),
             tokens=round(given),
             max_output=tokens,
-            marked=int(_CACHED in line),
+            marked=_marked(line),
         )
         return ParsedRow(group, weight, given)
 
@@ -165,7 +166,7 @@ class AnthropicDialect:
             output=_expected_output(tokens),
             tokens=round(given),
             max_output=tokens,
-            marked=int(_CACHED in line),
+            marked=_marked(line),
         )
         return ParsedRow(Group(PROVIDER, ENDPOINT, params.model), weight, given)
 
@@ -290,6 +291,11 @@ def _without_betas(params: bytes) -> bytes:
         return params
     rest = b",".join(b"%b:%b" % (msgspec.json.encode(key), value) for key, value in fields.items())
     return b"{%b}" % rest
+
+
+def _marked(line: bytes) -> int:
+    """Whether it asks for a prompt cache: with a key, not with a text that says the same."""
+    return int(_CACHED in line and _CACHED_KEY.search(line) is not None)
 
 
 def _expected_output(tokens: int) -> int:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import msgspec
 import pytest
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.errors import InvalidRow
-from functions.batch.reading.mould import Mould
 from functions.batch.reading.moulding import mould_of
-from functions.batch.reading.moulds import Moulds
-from functions.batch.reading.row_sorter import RowSorter
 from functions.batch.rows import ParsedRow, Weight
 from functions.batch.streams.lines import unpack_row
-from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.openai.dialect import OpenAIDialect
 from tests.support.alike_lines import BY_NAME, KINDS, ROOMY, line_of
-from tests.support.driver import World
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -77,60 +70,6 @@ def test_what_only_some_texts_make_valid_makes_no_mould(refused: bytes) -> None:
     assert mould_of(rows[1], rows[0], Choosy(), "000000-") is None
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "openai no chat"])
-def test_rows_of_every_kind_are_taken_together(kind: str) -> None:
-    data = b"\n".join(
-        line_of(kind, b"id-%d" % n, b"first %d" % n, b"second %d" % n, b"") for n in range(200)
-    )
-    world = World(dialects=DIALECTS, providers={})
-    job_id = world.drop("a.jsonl", data)
-    world.plan(job_id)
-    with patch.object(RowSorter, "take", autospec=True, side_effect=RowSorter.take) as alone:
-        world.shard(job_id, {"range": 0, "start": 0, "end": None})
-    assert 2 <= alone.call_count <= 4
-
-
-def test_very_long_rows_are_not_kept_to_be_compared() -> None:
-    moulds, dialect = Moulds("000000-"), BY_NAME["openai"]
-    rows = [line_of("openai", b"id-%d" % n, b"a", b"b%d" % n * (1 << 20), b"") for n in range(3)]
-    for row in rows:
-        moulds.learn(row, dialect)
-    assert moulds.take(rows[2], 0, 0, lambda *_: ROOMY) is None
-    shorter = [line_of("openai", b"id-%d" % n, b"a", b"b%d" % n, b"") for n in range(9)]
-    for row in shorter:
-        moulds.learn(row, dialect)
-    assert moulds.take(shorter[2], 0, 0, lambda *_: ROOMY) is not None
-
-
-def test_moulds_that_nothing_fits_are_forgotten() -> None:
-    """Each row of these has another stop word: to try moulds on all of them takes longer than to
-    read them."""
-    moulds, dialect = Moulds("000000-"), BY_NAME["openai"]
-    tried = 0
-    with patch.object(Mould, "take", autospec=True, side_effect=Mould.take) as take:
-        for n in range(4_096):
-            row = line_of("openai", b"id-%d" % n, b"a", b"b %d" % n, b',"stop":"%d"' % n)
-            tried += take.call_count
-            take.reset_mock()
-            assert moulds.take(row, 0, n, lambda *_: ROOMY) is None
-            moulds.learn(row, dialect)
-    assert tried < 2_000
-
-
-def test_a_file_of_two_kinds_has_two_moulds() -> None:
-    kinds = [
-        [spelled(pieces, b"ticket-%d" % at) for at, (pieces, _) in enumerate(templates(provider))]
-        for provider in PROVIDERS
-    ]
-    moulds, whole = Moulds("000000-"), 0
-    for number, rows in enumerate(zip(*kinds, strict=True)):
-        for dialect, row in zip((BY_NAME[name] for name in PROVIDERS), rows, strict=True):
-            if moulds.take(row, 0, number, lambda *_: ROOMY) is None:
-                moulds.learn(row, dialect)
-                whole += 1
-    assert whole < 20
-
-
 @pytest.mark.parametrize("behind", [b"", b"\n", b"\n\n", b"\n ", b"\n{}", b"\n\n{}"])
 @pytest.mark.parametrize("ids", ["id-%02d", "id-%d"])
 @pytest.mark.parametrize("more", [[b""], [b"", b',"max_tokens":9']])
@@ -179,28 +118,6 @@ def test_rows_before_another_line_fit_too(between: bytes) -> None:
         taken.append(run.rows)
         at = run.until + len(between) + 1
     assert taken == [5, 2, 5]
-
-
-def test_rows_that_take_turns_are_read_one_by_one() -> None:
-    """Which is faster than to look for the mould of each; and looked at again some time later."""
-    dialect = BY_NAME["openai"]
-    moulds = Moulds("000000-")
-
-    def taken(block: bytes) -> int:
-        found = moulds.take(block, 0, 0, lambda *_: ROOMY)
-        if found is None:
-            moulds.learn(block.partition(b"\n")[0], dialect)
-        return 0 if found is None else found[1].rows
-
-    def of_kind(kind: int, number: int) -> bytes:
-        return line_of("openai", b"id-%d" % number, b"x", b"b", b',"max_tokens":%d' % kind)
-
-    found = [taken(of_kind(n % 2, n) + b"\n" + of_kind(1 - n % 2, n)) for n in range(1_000)]
-    assert sum(found) < 100
-    assert not any(found[200:])
-    alike = b"\n".join(of_kind(1, n) for n in range(50))
-    found = [taken(alike) for _ in range(2_000)]
-    assert found[-1] == 50
 
 
 def test_an_image_in_the_row_itself_does_not_fit_links() -> None:
@@ -278,3 +195,38 @@ def test_an_id_that_may_be_another_string_makes_no_mould() -> None:
     once = [row.replace(b'"custom_id":"id",', b"") for row in rows]
     assert mould_of(once[1], once[0], BY_NAME["anthropic"], "000000-") is not None
     assert mould_of(rows[1], rows[0], BY_NAME["anthropic"], "000000-") is None
+
+
+@pytest.mark.parametrize(("strings", "varying"), [(33, 33), (32, 32), (256, 3), (257, 3)])
+def test_rows_of_very_many_strings_have_no_mould(strings: int, varying: int) -> None:
+    """To find all of them takes longer than to read the row."""
+    rows = [
+        msgspec.json.encode(
+            {
+                "method": "POST",
+                "url": "/v1/embeddings",
+                "body": {
+                    "model": "m",
+                    "input": [f"text {at} {n * (at < varying)}" for at in range(strings)],
+                },
+            }
+        )
+        for n in range(1, 4)
+    ]
+    mould = mould_of(rows[1], rows[0], BY_NAME["openai"], "000000-")
+    assert (mould is not None) == (strings <= 256 and varying <= 32)
+    if mould is not None:
+        run = mould.take(b"\n".join(rows), 0, 0, ROOMY)
+        assert run is not None
+        assert run.rows == 3
+
+
+def test_a_text_that_says_what_a_key_does_asks_for_no_cache() -> None:
+    said = rb'"cache_control\": x \"cache_control'.replace(b'"', b'\\"', 1)
+    for text in (b"cache_control", said, b"a"):
+        line = line_of("anthropic user", b"id", text, text, b"")
+        assert BY_NAME["anthropic"].weigh(line).marked == 0
+    for colon in (b":", b" : "):
+        line = line_of("anthropic blocks", b"id", b"a", b"b", b"")
+        line = line.replace(b'"cache_control":', b'"cache_control"' + colon)
+        assert BY_NAME["anthropic"].weigh(line).marked == 1
