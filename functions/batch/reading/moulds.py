@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from functions.batch.ports import Dialect
 from functions.batch.reading.mould import MOST_REACH, Mould, Room, Run
@@ -85,6 +86,8 @@ class Moulds:
             if self._credit < 1:
                 return
             self._credit -= 1
-        made = mould_of(line, before, dialect, self._prefix)
+        made = None
+        with suppress(RecursionError):  # of a row that is nested as deep as one may be
+            made = mould_of(line, before, dialect, self._prefix)
         if made is not None and all(made.shape != each.shape for each in self._known):
             self._known = [made, *self._known[: _MOST - 1]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
@@ -201,6 +202,34 @@ def test_batches_that_are_full_otherwise_too(endpoint: str, body: bytes, rows: i
     assert found.singles <= 2 + len(sources)
     assert found.together <= len(lines)
     assert found.moulds < 4
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_rows_that_are_nested_as_deep_as_may_be_are_read(kind: str) -> None:
+    """What reads them has some levels of the stack, and what makes moulds of them fewer."""
+    failed = 0
+
+    def watched(*given: Any) -> Mould | None:
+        nonlocal failed
+        try:
+            return mould_of(*given)
+        except RecursionError:
+            failed += 1
+            raise
+
+    for depth in range(sys.getrecursionlimit() - 120, sys.getrecursionlimit() - 20):
+        more = b',"x":%b%b' % (b"[" * depth, b"]" * depth)
+        data = b"\n".join(line_of(kind, b"id-%d" % n, b"a", b"b %d" % n, more) for n in range(3))
+        world = World(dialects=DIALECTS, providers={})
+        job_id = world.drop("a.jsonl", data)
+        if world.plan(job_id).next != "shard":
+            continue
+        with patch.object(moulds_module, "mould_of", watched):
+            world.shard(job_id, {"range": 0, "start": 0, "end": None})
+        (result,) = [value for key, value in world.work.stored.items() if "/ranges/" in key]
+        found = msgspec.json.decode(result, type=RangeResult)
+        assert found.invalid + sum(source.weight.rows for source in found.sources) == 3
+    assert failed
 
 
 def test_odd_rows_between_alike_ones_do_not_make_a_mould_each() -> None:
