@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.shapes import PROVIDERS, spelled, templates
 from functions.batch.reading.looking import is_utf8
-from functions.batch.rows import Answer, Group, ReadAnswers, Usage
+from functions.batch.rows import Answer, Group, Usage
 from functions.handlers.provider_wiring import DIALECTS
 from functions.providers.anthropic import answers as anthropic
 from functions.providers.anthropic import plain as anthropic_plain
@@ -25,11 +25,8 @@ from functions.providers.in_bulk import Columns, InBulk
 from functions.providers.openai import answers as openai
 from functions.providers.openai import plain as openai_plain
 from functions.providers.vertex import answers as vertex
-from functions.providers.vertex.dialect import EMBED
-from tests.support.answers import in_full
+from tests.support.answers import ID, Path, in_full, put, with_changes
 
-ID = b"r000000-000000007-12345678-0001-1"
-Path = tuple[str | int, ...]
 ENDPOINT = "/v1/chat/completions"
 DIALECT = {dialect.provider: dialect for dialect in DIALECTS}
 LONG: dict[str, Callable[[bytes], Answer]] = {
@@ -79,13 +76,6 @@ def test_usual_answers_are_read(provider: str) -> None:
             )
             assert found.usage == Usage(input_tokens=int(inputs), output_tokens=int(outputs))
             assert found.text.startswith(b'"')
-
-
-def with_changes(provider: str, *changes: tuple[Path, object]) -> bytes:
-    row = json.loads(spelled(templates(provider)[0][1], ID))
-    for path, value in changes:
-        put(row, path, value, remove=False)
-    return json.dumps(row).encode()
 
 
 _MESSAGE = {
@@ -166,63 +156,6 @@ def test_other_answers(provider: str, change: tuple[Path, object], *, usual: boo
     assert (found is not None) == usual
     if found is not None:
         assert found == LONG[provider](line)
-
-
-_VECTOR = {"values": [0.1, -2e-9]}
-_VECTORS = {"object": "list", "data": [{"embedding": [0.1, -2e-9]}]}
-WITHOUT_TEXT: list[tuple[str, str, object, bool]] = [
-    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": 7}}, True),
-    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": "7"}}, True),
-    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": 0}}, True),
-    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"prompt_tokens": -1}}, False),
-    ("openai", "/v1/embeddings", {**_VECTORS, "usage": {"total_tokens": 7}}, False),
-    ("openai", "/v1/embeddings", _VECTORS, False),
-    ("openai", "/v1/embeddings", {"error": {"code": "x"}, "usage": {"prompt_tokens": 7}}, False),
-    ("openai", "/v1/embeddings", [_VECTORS], False),
-    ("openai", "/v1/moderations", {"results": [{"flagged": False}]}, False),
-    ("openai", "/v1/images/generations", {"data": [], "usage": {"input_tokens": 3}}, True),
-    (
-        "openai",
-        "/v1/images/generations",
-        {"usage": {"input_tokens": 3, "output_tokens_details": {"image_tokens": 4}}},
-        True,
-    ),
-    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {"promptTokenCount": 7}}, True),
-    ("vertex", EMBED, {"embeddings": [_VECTOR], "usageMetadata": {"promptTokenCount": 7}}, True),
-    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {"promptTokenCount": "7"}}, False),
-    ("vertex", EMBED, {"embedding": _VECTOR, "usageMetadata": {}}, True),
-    (
-        "vertex",
-        EMBED,
-        {
-            "embedding": _VECTOR,
-            "usageMetadata": {
-                "promptTokenCount": 7,
-                "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 5}],
-            },
-        },
-        True,
-    ),
-    ("vertex", EMBED, {"embedding": _VECTOR}, False),
-    ("vertex", EMBED, {"embedding": {}, "usageMetadata": {"promptTokenCount": 7}}, False),
-    ("vertex", EMBED, {"candidates": [{}], "usageMetadata": {"promptTokenCount": 7}}, False),
-    ("vertex", EMBED, None, False),
-]
-
-
-@pytest.mark.parametrize(("provider", "endpoint", "body", "usual"), WITHOUT_TEXT)
-def test_answers_without_text(provider: str, endpoint: str, body: object, *, usual: bool) -> None:
-    """Vectors, pictures and verdicts."""
-    path = _BODY if provider == "openai" else ("response",)
-    group = Group(provider, endpoint, "m")
-    line = with_changes(provider, (path, body))
-    read = DIALECT[provider].read_answers(line, group)
-    assert [*map(in_full, read.usual())] == ([DIALECT[provider].answer(line, group)] * usual)
-    assert read.lines == ([] if usual else [line])
-    sound = with_changes(provider, (path, WITHOUT_TEXT[0 if provider == "openai" else 11][2]))
-    block = b"\n".join([sound, line, sound])
-    read = DIALECT[provider].read_answers(block, group)
-    assert (len(read.ids), read.lines) == ((3, []) if usual else (2, [line]))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -316,17 +249,6 @@ def test_plain_answers_are_read_at_once(provider: str) -> None:
                 plain([body_in(lines[0], path), body_in(other, path)])
 
 
-def test_no_text_is_read_where_none_was_asked_for() -> None:
-    line = spelled(templates("vertex")[0][1], ID)
-    group = Group("vertex", EMBED, "m")
-    assert DIALECT["vertex"].read_answers(line, group) == ReadAnswers.of([], [line])
-    group = Group("openai", "/v1/embeddings", "m")
-    line = spelled(templates("openai")[0][1], ID)
-    (found,) = DIALECT["openai"].read_answers(line, group).usual()
-    assert in_full(found) == DIALECT["openai"].answer(line, group)
-    assert in_full(found).text == b"null"
-
-
 VALUES = st.sampled_from(
     [
         *(
@@ -383,15 +305,6 @@ def places(value: Any, path: Path = ()) -> list[Path]:
     for key, each in inner:
         found += places(each, (*path, key))
     return found
-
-
-def put(row: Any, path: Path, value: object, *, remove: bool) -> None:
-    for step in path[:-1]:
-        row = row[step]
-    if remove:
-        del row[path[-1]]
-    else:
-        row[path[-1]] = copy.deepcopy(value)
 
 
 KEYS = ("body", "message", "response", "error", "custom_id", "key", "type", "embedding", "content")
